@@ -1,0 +1,175 @@
+"""Relations: one value a pair of query and key, of shape (query, key)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from headscript.language.text import Text
+from headscript.language.vocabulary import relation
+
+
+def _query_index(text: Text) -> Tensor:
+    return torch.arange(len(text))[:, None]
+
+
+def _key_index(text: Text) -> Tensor:
+    return torch.arange(len(text))[None, :]
+
+
+def _along_queries(text: Text, key_flags: Tensor) -> Tensor:
+    """(n,) of keys as (query, key)."""
+    return key_flags[None, :].expand(len(text), len(text))
+
+
+# Position ----------------------------------------------------------------------------------------
+
+
+@relation("The key is the text's first token.", group="position", phrase="the first token")
+def first(text: Text) -> Tensor:
+    return _along_queries(text, torch.arange(len(text)) == 0)
+
+
+@relation("The key is the text's last token (never so in a decoder but for the last query).", group="position", phrase="the last token", prefix_consistent=False)
+def last(text: Text) -> Tensor:
+    return _along_queries(text, torch.arange(len(text)) == len(text) - 1)
+
+
+@relation("The key is the token at this place, counted from 0.", parameters=("place",), group="position", phrase="the token at place {place}")
+def at(text: Text, place: int) -> Tensor:
+    return _along_queries(text, torch.arange(len(text)) == place)
+
+
+@relation("The key is the query itself.", group="position", phrase="the token itself")
+def itself(text: Text) -> Tensor:
+    return torch.eye(len(text), dtype=torch.bool)
+
+
+@relation("How many tokens lie from key to query, as a positive number in either direction.", group="position", phrase="distance")
+def distance(text: Text) -> Tensor:
+    return (_query_index(text) - _key_index(text)).abs().float()
+
+
+@relation("The key is k tokens before the query.", parameters=("k",), group="position", phrase="the token {k} before")
+def previous(text: Text, k: int = 1) -> Tensor:
+    return _query_index(text) - _key_index(text) == k
+
+
+@relation("The key is k tokens after the query (encoders).", parameters=("k",), group="position", phrase="the token {k} after")
+def following(text: Text, k: int = 1) -> Tensor:
+    return _key_index(text) - _query_index(text) == k
+
+
+@relation("Key and query are at most k tokens apart.", parameters=("k",), group="position", phrase="tokens at most {k} away")
+def within(text: Text, k: int) -> Tensor:
+    return text.distance <= k
+
+
+@relation("The key comes before the query.", group="position", phrase="earlier tokens")
+def earlier(text: Text) -> Tensor:
+    return _key_index(text) < _query_index(text)
+
+
+# Sameness ----------------------------------------------------------------------------------------
+
+
+@relation("The key is another place of the query's very token.", group="sameness", phrase="the same token elsewhere")
+def same_token(text: Text) -> Tensor:
+    return (text.token_ids[:, None] == text.token_ids[None, :]) & ~text.itself
+
+
+@relation("The key is another place of the query's word, whatever its case and leading space.", group="sameness", phrase="the same word elsewhere")
+def same_word(text: Text) -> Tensor:
+    numbers: dict[str, int] = {}
+    words = [surface.strip().lower() for surface in text.surfaces]
+    ids = torch.tensor([numbers.setdefault(word, len(numbers)) for word in words])
+    return (ids[:, None] == ids[None, :]) & ~text.itself
+
+
+@relation("The key follows an earlier place of the query's token (induction).", group="sameness", phrase="what followed the same token earlier")
+def after_same(text: Text) -> Tensor:
+    n = len(text)
+    followed = torch.zeros(n, n, dtype=torch.bool)
+    followed[:, 1:] = text.same_token[:, :-1]
+    return followed & (_key_index(text) <= _query_index(text))
+
+
+@relation("The key follows an earlier place of the query's token and the token before it.", group="sameness", phrase="what followed the same two tokens earlier")
+def after_same_pair(text: Text) -> Tensor:
+    n = len(text)
+    pair = torch.zeros(n, n, dtype=torch.bool)
+    pair[1:, 2:] = text.same_token[1:, 1:-1] & text.same_token[:-1, :-2]
+    return pair & (_key_index(text) <= _query_index(text))
+
+
+@relation("The key stands before an earlier place of the query's token.", group="sameness", phrase="what came before the same token earlier")
+def before_same(text: Text) -> Tensor:
+    n = len(text)
+    preceding = torch.zeros(n, n, dtype=torch.bool)
+    preceding[:, :-1] = text.same_token[:, 1:]
+    return preceding & (_key_index(text) + 1 < _query_index(text))
+
+
+@relation("Key and query follow the same token.", group="sameness", phrase="tokens after the same token")
+def same_before(text: Text) -> Tensor:
+    n = len(text)
+    same = torch.zeros(n, n, dtype=torch.bool)
+    same[1:, 1:] = text.same_token[:-1, :-1]
+    return same
+
+
+@relation("Cosine of the input embeddings of query and key, -1 to 1.", group="sameness", phrase="likeness of the embeddings")
+def similarity(text: Text) -> Tensor:
+    if text.embeddings is None:
+        return torch.zeros(len(text), len(text))
+    directions = torch.nn.functional.normalize(text.embeddings.float(), dim=-1)
+    return directions @ directions.T
+
+
+# Sentences ---------------------------------------------------------------------------------------
+
+
+@relation("Key and query are in one sentence.", group="sentences", phrase="the same sentence")
+def same_sentence(text: Text) -> Tensor:
+    return text.sentence[:, None] == text.sentence[None, :]
+
+
+@relation("How many sentences lie from key to query.", group="sentences", phrase="sentences between")
+def sentence_distance(text: Text) -> Tensor:
+    return (text.sentence[:, None] - text.sentence[None, :]).abs()
+
+
+@relation("The key is the first token of the query's sentence.", group="sentences", phrase="the sentence's first token")
+def sentence_start(text: Text) -> Tensor:
+    return text.same_sentence & text.opens_sentence[None, :]
+
+
+# Over a token property ---------------------------------------------------------------------------
+
+
+@relation("The key has the property and no token after it, up to the query, has.", parameters=("property",), group="latest and earliest", phrase="the latest of {property}")
+def latest(text: Text, property: Tensor) -> Tensor:
+    flags = property.bool()
+    place = torch.where(flags, torch.arange(len(text)), torch.full((len(text),), -1))
+    return place.cummax(0).values[:, None] == torch.where(flags, place, torch.full_like(place, -2))
+
+
+@relation("The key is the text's k-th token with the property, counted from 1.", parameters=("property", "k"), group="latest and earliest", phrase="number {k} of {property}")
+def nth(text: Text, property: Tensor, k: int) -> Tensor:
+    flags = property.bool()
+    return _along_queries(text, flags & (flags.long().cumsum(0) == k))
+
+
+@relation("How many tokens with the property lie after the key, up to the query.", parameters=("property",), group="latest and earliest", phrase="count of {property} between")
+def between(text: Text, property: Tensor) -> Tensor:
+    count = property.float().cumsum(0)
+    return (count[:, None] - count[None, :]).abs()
+
+
+@relation("The token after the key, if the query may see it, has the property.", parameters=("property",), group="latest and earliest", phrase="tokens before {property}")
+def before(text: Text, property: Tensor) -> Tensor:
+    flags = property.bool()
+    ahead = torch.cat([flags[1:], torch.zeros_like(flags[:1])])
+    if not text.causal:
+        return _along_queries(text, ahead)
+    return _along_queries(text, ahead) & (_key_index(text) < _query_index(text))

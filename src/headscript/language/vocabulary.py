@@ -1,0 +1,144 @@
+"""The register of everything a program may say about a text.
+
+An entry is a token property (one value a token), a relation (one value a pair of query and key), or a
+function over them. Each says in words what it means, how the search may put it into a sentence, and
+whether it is prefix-consistent: whether row i of its value depends on tokens 0 to i alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from headscript.errors import HeadscriptError
+
+VOCABULARY_VERSION = 1
+"""Grows when an entry changes its meaning or is removed; programs say which version they were written for."""
+
+Kind = Literal["token property", "relation", "function"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One word of the program language."""
+
+    name: str
+    kind: Kind
+    compute: Callable[..., Any]
+    """Called with the text (functions: with their operands) and the entry's arguments."""
+    meaning: str
+    """One sentence for the reference."""
+    parameters: tuple[str, ...] = ()
+    """Names of the arguments a program gives: `previous(k)` has ("k",); empty for a plain attribute."""
+    prefix_consistent: bool = True
+    group: str = ""
+    """Heading in the reference."""
+    phrase: str = ""
+    """How the search says it: "commas" for a token property, "the previous token" for a relation."""
+
+
+class Vocabulary:
+    """The entries by name, those of installed plug-ins included."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._plugins_loaded = False
+
+    def add(self, entry: Entry) -> None:
+        """Register an entry; a name taken already, or one that is no plain name, is refused."""
+        if entry.name in self._entries:
+            raise HeadscriptError(f"The vocabulary already has an entry {entry.name!r}.")
+        if not entry.name.isidentifier() or entry.name.startswith("_"):
+            raise HeadscriptError(
+                f"{entry.name!r} cannot name an entry: use letters, digits and underscores, "
+                "not an underscore first."
+            )
+        self._entries[entry.name] = entry
+
+    def get(self, name: str) -> Entry | None:
+        """The entry of that name, or None."""
+        self._load_plugins()
+        return self._entries.get(name)
+
+    def require(self, name: str) -> Entry:
+        """The entry of that name; raises HeadscriptError with the nearest names otherwise."""
+        entry = self.get(name)
+        if entry is None:
+            near = difflib.get_close_matches(name, self._entries, n=2)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise HeadscriptError(f"The vocabulary has no entry {name!r}.{hint}")
+        return entry
+
+    def __iter__(self) -> Iterator[Entry]:
+        self._load_plugins()
+        return iter(self._entries.values())
+
+    def of_kind(self, kind: Kind) -> list[Entry]:
+        """All entries of one kind, in the order of their registration."""
+        return [entry for entry in self if entry.kind == kind]
+
+    def _load_plugins(self) -> None:
+        """Load `headscript.vocabulary` entry points: each names a function that takes this register."""
+        if self._plugins_loaded:
+            return
+        self._plugins_loaded = True
+        for point in entry_points(group="headscript.vocabulary"):
+            point.load()(self)
+
+
+VOCABULARY = Vocabulary()
+
+
+def token_property(
+    meaning: str,
+    *,
+    phrase: str = "",
+    parameters: tuple[str, ...] = (),
+    prefix_consistent: bool = True,
+    group: str = "",
+    register: Vocabulary = VOCABULARY,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as a token property: (text, *arguments) -> (n,) bool or float."""
+    return _registering("token property", meaning, phrase, parameters, prefix_consistent, group, register)
+
+
+def relation(
+    meaning: str,
+    *,
+    phrase: str = "",
+    parameters: tuple[str, ...] = (),
+    prefix_consistent: bool = True,
+    group: str = "",
+    register: Vocabulary = VOCABULARY,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as a relation: (text, *arguments) -> (query, key) bool or float."""
+    return _registering("relation", meaning, phrase, parameters, prefix_consistent, group, register)
+
+
+def function(
+    meaning: str, *, parameters: tuple[str, ...], group: str = "", register: Vocabulary = VOCABULARY
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as a function of the language, called by its bare name."""
+    return _registering("function", meaning, "", parameters, True, group, register)
+
+
+def _registering(
+    kind: Kind,
+    meaning: str,
+    phrase: str,
+    parameters: tuple[str, ...],
+    prefix_consistent: bool,
+    group: str,
+    register: Vocabulary,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorate(compute: Callable[..., Any]) -> Callable[..., Any]:
+        name = compute.__name__.rstrip("_")
+        register.add(
+            Entry(name, kind, compute, meaning, parameters, prefix_consistent, group, phrase)
+        )
+        return compute
+
+    return decorate

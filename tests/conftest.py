@@ -1,0 +1,22 @@
+"""What all tests share: no hub, one thread a worker, and the data kept beside the repository."""
+
+import os
+from pathlib import Path
+
+# Before torch and transformers are imported, which read these once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers that each use all cores slow one another down.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of models and texts beside the repository; skips the test where it is missing."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the folder ../shared with its texts and models, which is not here")
+    return SHARED
