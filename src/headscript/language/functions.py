@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
+from headscript.errors import HeadscriptError
 from headscript.language.vocabulary import function
 
 Operand = Tensor | float
@@ -52,3 +56,29 @@ def maximum(x: Operand, y: Operand) -> Tensor:
 @function("x where the condition holds, y elsewhere.", parameters=("condition", "x", "y"), group="arithmetic")
 def where(condition: Tensor, x: Operand, y: Operand) -> Tensor:
     return torch.where(condition.bool(), _as_tensor(x).float(), _as_tensor(y).float())
+
+
+@function(
+    "Turns scores into a pattern: row by row e to the score, divided by the row's sum. Over the "
+    "query itself and earlier keys, or over the keys that the second operand allows.",
+    parameters=("scores", "allowed"),
+    group="pattern",
+)
+def softmax(scores: Tensor, allowed: Tensor | None = None) -> Tensor:
+    if not isinstance(scores, Tensor) or scores.ndim != 2:
+        raise HeadscriptError(
+            "softmax needs scores of a pair of query and key; lift token properties by query(...) "
+            "or key(...)."
+        )
+    scores = scores if scores.is_floating_point() else scores.float()
+    n = max(scores.shape)
+    masked = _later(n) if allowed is None else ~allowed.bool()
+    # Broadcasting spreads scores of the key alone, (1, n), over all queries.
+    return scores.masked_fill(masked, -math.inf).softmax(-1)  # (query, key)
+
+
+@lru_cache(maxsize=16)
+def _later(n: int) -> Tensor:
+    """(query, key) bool: the keys after the query."""
+    with torch.inference_mode(False):  # it is kept, and may be used where gradients flow
+        return torch.ones(n, n, dtype=torch.bool).triu(1)

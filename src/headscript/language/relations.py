@@ -22,6 +22,12 @@ def _along_queries(text: Text, key_flags: Tensor) -> Tensor:
     return key_flags[None, :].expand(len(text), len(text))
 
 
+@relation("The query may look at the key: in a decoder at itself and what is before it, in an encoder at all.", group="position", phrase="all tokens in view")
+def allowed(text: Text) -> Tensor:
+    full = torch.ones(len(text), len(text), dtype=torch.bool)
+    return full.tril() if text.causal else full
+
+
 # Position ----------------------------------------------------------------------------------------
 
 

@@ -76,12 +76,9 @@ class Text:
             self._values[key] = compute()
         return self._values[key]
 
-    @property
-    def allowed(self) -> Tensor:
-        """(query, key) bool: the keys that a query may look at."""
-        n = len(self)
-        full = torch.ones(n, n, dtype=torch.bool)
-        return self.remember("(allowed)", lambda: full.tril() if self.causal else full)
+    def forget(self) -> None:
+        """Drop all values kept; worth doing between texts when many programs look at each."""
+        self._values.clear()
 
     def prefix(self, length: int) -> Text:
         """The text's first `length` tokens as a text of their own."""

@@ -1,0 +1,58 @@
+"""The command line: one command a file, and the rules that all of them share.
+
+A mistake that a person can mend is one sentence on standard error and exit code 2; an interrupt is
+exit code 130. With `--json` a command writes one JSON object to standard output and nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from headscript.cli.doctor import doctor
+from headscript.cli.explain import explain
+from headscript.cli.score import score
+from headscript.cli.show import show
+from headscript.errors import HeadscriptError
+
+app = typer.Typer(
+    name="headscript",
+    help="Every attention head of a language model as a short Python program.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(explain)
+app.command()(show)
+app.command()(score)
+app.command()(doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from headscript import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    try:
+        app()
+    except HeadscriptError as error:
+        print(f"headscript: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:  # one that comes before or after a command
+        sys.exit(130)

@@ -1,0 +1,32 @@
+"""Arguments and options that several commands take, described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a run, made by 'headscript explain'.")
+]
+Texts = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|PATH",
+        help="stories (built in), tinystories, tiny-codes, math-500, or a .txt, .jsonl or .parquet "
+        "file, or a folder of .txt files.",
+    ),
+]
+MaxTexts = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Take at most this many texts.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Take at most this many tokens of a text.")
+]
+Field = Annotated[
+    str, typer.Option(metavar="NAME", help="Field that holds the text in .jsonl and .parquet.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Write one JSON object to standard output, nothing else.")
+]

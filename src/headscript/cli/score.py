@@ -1,0 +1,42 @@
+"""headscript score: a run's programs on other texts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from headscript.cli.options import Field, Json, MaxTexts, MaxTokens, RunFolder, Texts
+
+
+def score(
+    run: RunFolder,
+    texts: Texts,
+    max_texts: MaxTexts = None,
+    max_tokens: MaxTokens = None,
+    field: Field = "text",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Where the run's model is now, if it is not where it was."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score the programs of RUN, as they are now in its folder, on any texts."""
+    from headscript.cli.tables import print_score
+    from headscript.cli.terminal import console, print_json, progress
+    from headscript.evaluation import score_run
+    from headscript.runs import Run
+    from headscript.texts import load_texts
+
+    opened = Run.open(run)
+    documents = load_texts(texts, max_texts=max_texts, field=field)
+    with progress() as on_event:
+        result = score_run(
+            opened, documents, max_tokens=max_tokens, model=model, on_event=on_event
+        )
+    if as_json:
+        print_json({"run": str(run), "source": texts, **result.model_dump(mode="json")})
+    else:
+        print_score(console(), opened, texts, result)

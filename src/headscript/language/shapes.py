@@ -1,0 +1,252 @@
+"""What each part of a program is: a number, a token property (n,), or one value a pair (n, n).
+
+Known from the syntax tree and the vocabulary alone, so that a program that mixes them is refused
+with its line before it runs. The same pass says whether every row of the pattern follows from the
+tokens up to its query.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+
+from headscript.language.vocabulary import VOCABULARY, Entry
+
+
+class Shape(enum.Enum):
+    """What a value has one of."""
+
+    NUMBER = "number"
+    PROPERTY = "token property"
+    PAIR = "relation"
+
+
+_PLAIN = {"property": "a token property", "str": "a string", "int": "a whole number", "float": "a number"}
+
+
+@lru_cache(maxsize=1024)
+def expected_arguments(entry: Entry) -> tuple[tuple[str, ...], int, bool]:
+    """The kinds of an entry's arguments, how many of them must be given, and whether the last repeats.
+
+    A kind is "property", "str", "int", "float" or "" (a number or a string), read from the
+    annotations of the function behind the entry; a parameter called `property` is a token property.
+    """
+    signature = inspect.signature(entry.compute)
+    given = list(signature.parameters.values())
+    if entry.kind != "function":
+        given = given[1:]
+    repeats = bool(given) and given[-1].kind is inspect.Parameter.VAR_POSITIONAL
+    kinds, needed = [], 0
+    for parameter in given:
+        annotation = parameter.annotation
+        name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+        kind = "property" if parameter.name == "property" or name == "Tensor" else name
+        kinds.append(kind if kind in _PLAIN else "")
+        needed += parameter.default is inspect.Parameter.empty
+    return tuple(kinds), needed, repeats
+
+
+class ShapeChecker:
+    """The shapes of a program's names and expressions, and what they use.
+
+    `names` maps constants to NUMBER at first; `imported` limits the functions (None: all);
+    `refuse(node, reason)` raises.
+    """
+
+    def __init__(
+        self,
+        names: dict[str, Shape],
+        imported: set[str] | None,
+        refuse: Callable[[ast.AST | None, str], None],
+    ) -> None:
+        self.names = names
+        self.imported = imported
+        self.refuse = refuse
+        self.entries: set[str] = set()
+        self.prefix_consistent = True
+        self._only_in_view: set[str] = set()
+        """Names of relations that hold for allowed keys alone."""
+
+    def assign(self, name: str, value: ast.expr) -> None:
+        """Take note of an assignment."""
+        self.names[name] = self.shape(value)
+        if self._is_in_view(value):
+            self._only_in_view.add(name)
+
+    def refuse_unused_softmax_mask(self, result: ast.expr) -> None:
+        """Nothing to refuse: a mask is checked when the program is called."""
+
+    def shape(self, node: ast.expr) -> Shape:
+        """The shape of an expression; refuses names, entries and mixtures that cannot be."""
+        # The left side of a long sum is walked in a loop, so that its length needs no recursion.
+        right_sides: list[ast.BinOp] = []
+        while isinstance(node, ast.BinOp):
+            right_sides.append(node)
+            node = node.left
+        shape = self._plain_shape(node)
+        for operation in reversed(right_sides):
+            right = self.shape(operation.right)
+            if isinstance(operation.op, ast.BitAnd | ast.BitOr):
+                self._need_condition(operation, shape, right)
+            if isinstance(operation.op, ast.Pow) and shape is right is Shape.NUMBER:
+                self.refuse(operation, "write the number out in place of a power of numbers.")
+            shape = self._join(operation, shape, right)
+        return shape
+
+    def _plain_shape(self, node: ast.expr) -> Shape:
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, str):
+                self.refuse(node, "a string may only be an argument, as in text.one_of(' the').")
+            return Shape.NUMBER
+        if isinstance(node, ast.Name):
+            if node.id not in self.names:
+                self._refuse_name(node)
+            return self.names[node.id]
+        if isinstance(node, ast.UnaryOp):
+            shape = self.shape(node.operand)
+            if isinstance(node.op, ast.Invert):
+                self._need_condition(node, shape)
+            return shape
+        if isinstance(node, ast.Compare):
+            left, right = self.shape(node.left), self.shape(node.comparators[0])
+            if left is right is Shape.NUMBER:
+                self.refuse(node, "compare at least one value of the text, not two numbers.")
+            return self._join(node, left, right)
+        if isinstance(node, ast.Attribute):
+            entry = self._entry(node)
+            if entry.parameters:
+                arguments = ", ".join(entry.parameters)
+                self.refuse(node, f"text.{entry.name} needs arguments: text.{entry.name}({arguments}).")
+            return self._shape_of(entry)
+        if isinstance(node, ast.Call):
+            if node.keywords:
+                self.refuse(node, "give arguments by place, without their names.")
+            for argument in node.args:
+                if isinstance(argument, ast.Starred):
+                    self.refuse(node, "the language has no *; write the arguments out.")
+            if isinstance(node.func, ast.Attribute):
+                return self._entry_call(node, self._entry(node.func))
+            if isinstance(node.func, ast.Name):
+                return self._function_call(node, node.func)
+            self.refuse(node, "call functions of the language and entries of text alone.")
+        raise AssertionError(ast.dump(node))
+
+    def _entry(self, node: ast.Attribute) -> Entry:
+        if not isinstance(node.value, ast.Name) or node.value.id != "text":
+            self.refuse(node, "only text has entries, as in text.is_comma; leave out this dot.")
+        entry = VOCABULARY.get(node.attr)
+        if entry is None or entry.kind == "function":
+            kind = "text entry"
+            self.refuse(
+                node,
+                f"the vocabulary has no entry text.{node.attr}"
+                + VOCABULARY.suggestion(node.attr, kind, or_else="; docs/language.md lists all."),
+            )
+            raise AssertionError
+        self.entries.add(entry.name)
+        self.prefix_consistent &= entry.prefix_consistent
+        return entry
+
+    def _entry_call(self, node: ast.Call, entry: Entry) -> Shape:
+        if not entry.parameters:
+            self.refuse(node, f"text.{entry.name} takes no arguments; leave out the brackets.")
+        self._check_arguments(node, entry, f"text.{entry.name}")
+        return self._shape_of(entry)
+
+    def _check_arguments(self, node: ast.Call, entry: Entry, said: str) -> None:
+        kinds, needed, repeats = expected_arguments(entry)
+        given = len(node.args)
+        if given < needed or (given > len(kinds) and not repeats):
+            self.refuse(node, f"{said} takes {said}({', '.join(entry.parameters)}), not {given} arguments.")
+        for place, argument in enumerate(node.args):
+            kind = kinds[min(place, len(kinds) - 1)]
+            if kind == "property":
+                fits = self.shape(argument) is Shape.PROPERTY
+            else:
+                fits = _literal_fits(argument, kind)
+            if not fits:
+                wanted = _PLAIN.get(kind, "a number or a string")
+                name = entry.parameters[min(place, len(entry.parameters) - 1)].lstrip("*")
+                self.refuse(argument, f"{said} needs {wanted} as its {name}.")
+
+    def _function_call(self, node: ast.Call, function: ast.Name) -> Shape:
+        name = function.id
+        entry = VOCABULARY.get(name)
+        if entry is None or entry.kind != "function":
+            self._refuse_name(function, "function")
+            raise AssertionError
+        if self.imported is not None and name not in self.imported:
+            self.refuse(node, f"{name} is not imported; add it to the import at the top.")
+        _, needed, repeats = expected_arguments(entry)
+        if not needed <= len(node.args) <= len(entry.parameters) and not repeats:
+            self.refuse(node, f"{name} takes {name}({', '.join(entry.parameters)}).")
+        shapes = [self.shape(argument) for argument in node.args]
+        if name in ("query", "key"):
+            if shapes[0] is not Shape.PROPERTY:
+                self.refuse(node, f"{name} lifts a token property, as in {name}(text.is_comma).")
+            return Shape.PAIR
+        if name == "softmax":
+            if any(shape is not Shape.PAIR for shape in shapes):
+                self.refuse(node, "softmax needs values of a pair; lift by query(...) or key(...).")
+            if len(node.args) == 2 and not self._is_in_view(node.args[1]):
+                # A row normalised over keys after the query follows from more than its prefix.
+                self.prefix_consistent = False
+            return Shape.PAIR
+        if name == "where":
+            self._need_condition(node, shapes[0])
+        shape = Shape.NUMBER
+        for other in shapes:
+            shape = self._join(node, shape, other)
+        return shape
+
+    def _is_in_view(self, node: ast.expr) -> bool:
+        """Whether an expression is text.allowed, or that and more conditions."""
+        if isinstance(node, ast.Name):
+            return node.id in self._only_in_view
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd):
+            return self._is_in_view(node.left) or self._is_in_view(node.right)
+        return isinstance(node, ast.Attribute) and node.attr in ("allowed", "earlier", "itself")
+
+    def _shape_of(self, entry: Entry) -> Shape:
+        return Shape.PROPERTY if entry.kind == "token property" else Shape.PAIR
+
+    def _join(self, node: ast.AST, left: Shape, right: Shape) -> Shape:
+        if left is Shape.NUMBER:
+            return right
+        if right is Shape.NUMBER or left is right:
+            return left
+        self.refuse(
+            node, "this joins a token property and a relation; lift the property by query or key."
+        )
+        raise AssertionError
+
+    def _need_condition(self, node: ast.AST, *shapes: Shape) -> None:
+        if Shape.NUMBER in shapes:
+            self.refuse(node, "~, &, | and where need conditions on the text, not numbers.")
+
+    def _refuse_name(self, node: ast.Name, kind: str = "name") -> None:
+        if node.id == "text":
+            self.refuse(node, "text itself is no value; use its entries, as in text.is_comma.")
+        entry = VOCABULARY.get(node.id)
+        if entry is not None and entry.kind != "function":
+            self.refuse(node, f"say text.{node.id} in place of {node.id}.")
+        if entry is not None:
+            self.refuse(node, f"{node.id} is a function: {node.id}({', '.join(entry.parameters)}).")
+        hint = VOCABULARY.suggestion(node.id, "function", or_else="; assign it first.")
+        self.refuse(node, f"there is no {kind} {node.id!r} here{hint}")
+
+
+def _literal_fits(node: ast.expr, kind: str) -> bool:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and kind != "str":
+        node = node.operand
+    if not isinstance(node, ast.Constant):
+        return False
+    wanted: tuple[type, ...] = {
+        "str": (str,),
+        "int": (int,),
+        "float": (int, float),
+    }.get(kind, (str, int, float))
+    return type(node.value) in wanted

@@ -1,0 +1,246 @@
+"""The one door to a model's attention: a function registered in transformers' AttentionInterface.
+
+transformers asks its AttentionInterface, by name, for the function that turns queries, keys and
+values into a layer's output. headscript registers one under `ATTENTION_NAME`. It gives SDPA's own
+output, and hands the attention weights of the layers somebody observes to a callback. Only these
+weights are computed; every other layer is plain SDPA.
+
+The mask function of SDPA is registered under the same name: without it transformers would build no
+mask at all for an attention function it does not know, and decoders would see the future.
+
+Shapes: batch B, query heads H, key and value heads G (H a multiple of G), queries Q, keys K,
+head size D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from headscript.errors import HeadscriptError
+
+ATTENTION_NAME = "headscript"
+
+SUPPORTED = (
+    "Llama, Mistral, Qwen, Gemma, Phi, OLMo, Granite, SmolLM, GPT-2, GPT-NeoX (Pythia), OPT, BERT, "
+    "RoBERTa, DistilBERT, ModernBERT and the other families that dispatch through transformers' "
+    "AttentionInterface"
+)
+
+OnPattern = Callable[[int, Tensor], None]
+
+
+class _Door:
+    """What somebody wants of one network's attention while its door is open."""
+
+    def __init__(self, layers: Collection[int] | None, on_pattern: OnPattern) -> None:
+        self.layers = None if layers is None else frozenset(layers)
+        self.on_pattern = on_pattern
+        self._calls = 0
+
+    def start_of_pass(self, *_: object) -> None:
+        """A forward pre-hook: layers that carry no index are counted from here."""
+        self._calls = 0
+
+    def layer_of(self, module: nn.Module) -> int:
+        """The layer an attention module belongs to: its own index, else its turn in the pass."""
+        turn, self._calls = self._calls, self._calls + 1
+        index = getattr(module, "layer_idx", None)
+        return index if isinstance(index, int) else turn
+
+    def wants(self, layer: int) -> bool:
+        return self.layers is None or layer in self.layers
+
+
+# Which door a module of an open network belongs to. Weak: a network that is gone leaves nothing.
+_doors: WeakKeyDictionary[nn.Module, _Door] = WeakKeyDictionary()
+
+
+def attention_weights(
+    module: nn.Module,
+    query: Tensor,  # (B, H, Q, D)
+    key: Tensor,  # (B, G, K, D)
+    attention_mask: Tensor | None,  # (B or 1, H or 1, Q, K), boolean or added to the scores
+    *,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    is_causal: bool | None = None,
+    position_bias: Tensor | None = None,
+) -> Tensor:
+    """Compute softmax(q k^T) as SDPA does inside: (B, H, Q, K), float32, rows summing to 1."""
+    batch, num_heads, num_queries, head_size = query.shape
+    num_groups, num_keys = key.shape[1], key.shape[2]
+    scale = head_size**-0.5 if scaling is None else scaling
+    # The query heads of a group share a key head: fold them into the rows instead of copying keys.
+    folded = query.float().reshape(batch, num_groups, -1, head_size) * scale  # (B, G, H/G * Q, D)
+    scores = (folded @ key.float().transpose(2, 3)).view(batch, num_heads, num_queries, num_keys)
+    if softcap is not None:
+        scores = scores.div_(softcap).tanh_().mul_(softcap)
+    if position_bias is not None:
+        scores = scores + position_bias.float()
+    lowest = torch.finfo(torch.float32).min
+    if attention_mask is None:
+        # The mask is left out where the module's own causality says it all, as in SDPA.
+        causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+        if causal and num_queries > 1:
+            future = torch.ones(num_queries, num_keys, dtype=torch.bool, device=scores.device)
+            scores = scores.masked_fill_(future.triu_(1), lowest)
+    elif attention_mask.dtype == torch.bool:
+        scores = scores.masked_fill_(~attention_mask, lowest)
+    else:
+        scores = scores.add_(attention_mask.float())
+    return scores.softmax(-1)
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,  # (B, H, Q, D)
+    key: Tensor,  # (B, G, K, D)
+    value: Tensor,  # (B, G, K, D)
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    softcap: float | None = None,
+    position_bias: Tensor | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """The attention of one layer, as transformers calls it; returns the output (B, Q, H, D).
+
+    Raises HeadscriptError for attention that puts part of a row's weight outside the tokens.
+    """
+    if others.get("s_aux") is not None:
+        raise HeadscriptError(
+            f"{type(module).__name__} gives part of its attention to a learned sink outside the "
+            f"text, so its patterns are not distributions over tokens; supported are {SUPPORTED}."
+        )
+    door = _doors.get(module)
+    layer = None if door is None else door.layer_of(module)
+    observed_layer = layer if door is not None and layer is not None and door.wants(layer) else None
+
+    weights = None
+    if observed_layer is not None or softcap is not None:
+        # Observed patterns carry no gradient; the output keeps its own.
+        detach = softcap is None
+        weights = attention_weights(
+            module,
+            query.detach() if detach else query,
+            key.detach() if detach else key,
+            attention_mask,
+            scaling=scaling,
+            softcap=softcap,
+            is_causal=is_causal,
+            position_bias=position_bias,
+        )
+    if softcap is None:
+        output, _ = sdpa_attention_forward(
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=dropout,
+            scaling=scaling,
+            is_causal=is_causal,
+            position_bias=position_bias,
+            **others,
+        )
+    else:
+        # SDPA knows no soft cap (Gemma 2): the weights have to be mixed here.
+        assert weights is not None
+        dropped = nn.functional.dropout(weights.to(value.dtype), dropout, training=module.training)
+        per_head = repeat_kv(value, query.shape[1] // value.shape[1])
+        output = (dropped @ per_head).transpose(1, 2).contiguous()
+
+    if door is not None and observed_layer is not None and weights is not None:
+        door.on_pattern(observed_layer, weights.detach())
+    # The place for replaced heads: output[:, :, head] = pattern @ value of that head's group.
+    return output, None
+
+
+AttentionInterface.register(ATTENTION_NAME, attend)
+AttentionMaskInterface.register(ATTENTION_NAME, sdpa_mask)
+
+
+@contextmanager
+def observed(
+    network: PreTrainedModel, layers: Collection[int] | None, on_pattern: OnPattern
+) -> Iterator[None]:
+    """While inside, every forward pass hands over the attention patterns of `layers`.
+
+    `on_pattern(layer, weights)` is called once per observed layer and pass, in the order of the
+    layers, with weights (batch, query heads, query, key) in float32 on the layer's device; padding
+    is still in them. `layers` None means all. The output of the network is what SDPA gives. The
+    network's own attention implementation is restored on the way out, also after an exception.
+
+    Raises HeadscriptError where the network does not dispatch through the AttentionInterface.
+    """
+    door = _Door(layers, on_pattern)
+    modules = list(network.modules())
+    outer = [(module, _doors[module]) for module in modules if module in _doors]
+    with _implementation(network, ATTENTION_NAME):
+        hooks = [
+            part.register_forward_pre_hook(door.start_of_pass)
+            for part in {network, network.base_model}
+        ]
+        try:
+            _doors.update((module, door) for module in modules)
+            yield
+        finally:
+            for module in modules:
+                _doors.pop(module, None)
+            _doors.update(outer)
+            for hook in hooks:
+                hook.remove()
+
+
+@contextmanager
+def sdpa_where_supported(network: PreTrainedModel) -> Iterator[None]:
+    """Use SDPA for a while, or eager attention where transformers has no SDPA for the network."""
+    with _implementation(network, "sdpa" if network._supports_sdpa else "eager"):
+        yield
+
+
+@contextmanager
+def _implementation(network: PreTrainedModel, name: str) -> Iterator[None]:
+    """Use another attention implementation for a while, in the network and the ones inside it."""
+    if not network._can_set_attn_implementation():
+        raise HeadscriptError(refusal(network, "does not dispatch through it"))
+    before = [(config, config._attn_implementation) for config in _configs(network)]
+    try:
+        network.set_attn_implementation(name)
+        yield
+    finally:
+        # Written back as they were: setting them anew would ask what the network supports.
+        for config, implementation in before:
+            config._attn_implementation_internal = implementation
+
+
+def _configs(network: PreTrainedModel) -> list[PreTrainedConfig]:
+    """The configurations of the network and of the networks inside it, each once."""
+    waiting = [part.config for part in network.modules() if isinstance(part, PreTrainedModel)]
+    found: dict[int, PreTrainedConfig] = {}
+    while waiting:
+        config = waiting.pop()
+        if id(config) not in found:
+            found[id(config)] = config
+            inner = (getattr(config, name, None) for name in config.sub_configs)
+            waiting += [part for part in inner if isinstance(part, PreTrainedConfig)]
+    return list(found.values())
+
+
+def refusal(network: PreTrainedModel, reason: str) -> str:
+    """One sentence: this architecture cannot be explained, and which can."""
+    return (
+        f"The attention of {type(network).__name__} cannot be reached: headscript goes through "
+        f"transformers' AttentionInterface, and this architecture {reason}; supported are "
+        f"{SUPPORTED}."
+    )

@@ -1,0 +1,1 @@
+"""Proposers: where candidate programs come from."""

@@ -1,0 +1,212 @@
+"""The `search` proposer: log-linear programs for all heads of a layer, without a language model.
+
+Each head starts from a handful of terms. In every round all terms of the pool are screened at once
+for all heads, the best are added to each head by orthogonal matching pursuit, and its constants are
+fitted again. Then terms are taken out one by one, the least worth first, which leaves the frontier
+of the head: a program for every number of terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headscript.language import Text
+from headscript.programs.terms import Term
+from headscript.propose.pool import sink_words, standard_pool
+from headscript.propose.screening import Screening
+from headscript.rows import Rows, share_for
+from headscript.tuning.loglinear import Fitted, derivatives, fit_weights
+
+_COLLINEAR = 0.02  # a candidate must keep this share of its variance beside the terms there are
+_CANDIDATES = 60
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How hard to search, and what a term must be worth."""
+
+    max_terms: int = 24
+    """The most terms (constants) a program may have."""
+    price: float = 0.0015
+    """The IoU that a term must add to be kept."""
+    rounds: int = 4
+    """Rounds of screening, adding and fitting."""
+    terms_per_round: int = 10
+    """The most terms added to a head in a round."""
+    screened_texts: int = 60
+    """Texts that candidates are screened on."""
+    max_cells: int = 250_000
+    """Query-key pairs to fit on; of more, a sample of rows is taken from every text."""
+    min_count: int = 8
+    """How often a literal token must come in the fit texts to be named in a program."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One point of a head's frontier."""
+
+    terms: tuple[Term, ...]
+    weights: tuple[float, ...]
+    iou: float
+    """On the rows it was fitted on."""
+
+
+@dataclass
+class _HeadState:
+    """A head's program while it is searched."""
+
+    terms: list[Term]
+    features: Tensor  # (cells, terms)
+    fitted: Fitted
+
+
+class SharedRows:
+    """Rows of the fit texts with their pool: the same for every layer, so made once a process."""
+
+    def __init__(self, texts: Sequence[Text], settings: SearchSettings) -> None:
+        generator = torch.Generator().manual_seed(settings.seed)
+        share = share_for(texts, settings.max_cells)
+        self.rows = Rows(texts, share=share, generator=generator)
+        self.pool = standard_pool(texts, min_count=settings.min_count)
+
+
+def search_layer(
+    shared: SharedRows, packed: Sequence[Tensor], settings: SearchSettings
+) -> list[list[Step]]:
+    """Search programs for the heads of a layer; their frontiers, fewest terms first.
+
+    `packed` holds the patterns of the layer's heads per fit text, (heads, cells of the text).
+    """
+    rows = shared.rows
+    actual = rows.gather(packed)  # (cells, heads)
+    pool = shared.pool.with_sinks(sink_words(rows, actual, shared.pool))
+    screening = Screening(rows, pool, max_texts=settings.screened_texts, seed=settings.seed)
+    states = [_start(rows, actual[:, head].contiguous()) for head in range(actual.shape[1])]
+    for _ in range(settings.rounds):
+        patterns = torch.stack([state.fitted.pattern for state in states], 1)
+        candidates = screening(patterns, actual)
+        for head, state in enumerate(states):
+            known = set(state.terms)
+            fresh = [term for term in candidates.best(head, _CANDIDATES) if term not in known]
+            _add_best(rows, state, fresh, actual[:, head].contiguous(), settings)
+    return [
+        _frontier(rows, state, actual[:, head].contiguous(), settings)
+        for head, state in enumerate(states)
+    ]
+
+
+def _start(rows: Rows, actual: Tensor) -> _HeadState:
+    terms = [
+        Term(None, "text.first", None),
+        Term("log(text.position + 1)", "text.first", None),
+        Term(None, "log(text.distance + 1)", None),
+        Term(None, "text.itself", None),
+        Term(None, "text.previous(1)", None),
+    ]
+    if not rows.causal:
+        terms.append(Term(None, "text.following(1)", None))
+        terms.append(Term(None, "text.last", None))
+    features = rows.columns(terms)
+    return _HeadState(terms, features, fit_weights(rows, features, actual))
+
+
+def _add_best(
+    rows: Rows, state: _HeadState, fresh: list[Term], actual: Tensor, settings: SearchSettings
+) -> None:
+    """Add to a head those candidates that the quadratic model says gain most together."""
+    if not fresh:
+        return
+    columns = rows.columns(fresh)
+    picked = _matching_pursuit(rows, state, columns, actual, settings)
+    if not picked:
+        return
+    state.terms += [fresh[index] for index in picked]
+    state.features = torch.cat([state.features, columns[:, picked]], 1)
+    start = torch.cat([state.fitted.weights, torch.zeros(len(picked))])
+    state.fitted = fit_weights(rows, state.features, actual, start, steps=6)
+
+
+def _matching_pursuit(
+    rows: Rows, state: _HeadState, columns: Tensor, actual: Tensor, settings: SearchSettings
+) -> list[int]:
+    """The candidate columns to add, best first, each judged with those before it refitted."""
+    known = state.features.shape[1]
+    together = torch.cat([state.features, columns], 1)
+    gradient, hessian = derivatives(rows, together, state.fitted.pattern, actual)
+    hessian = hessian + torch.diag(1e-3 * hessian.diag() + 1e-4)
+    solved = torch.linalg.solve(
+        hessian[:known, :known], torch.cat([hessian[:known, known:], gradient[:known, None]], 1)
+    )
+    rest = hessian[known:, known:] - hessian[known:, :known] @ solved[:, :-1]
+    slope = gradient[known:] - hessian[known:, :known] @ solved[:, -1]
+    alone = hessian.diag()[known:]
+    free = torch.ones(len(slope), dtype=torch.bool)
+    picked: list[int] = []
+    while len(picked) < settings.terms_per_round:
+        curvature = rest.diag()
+        usable = free & (curvature > _COLLINEAR * alone)
+        gain = torch.where(usable, slope.square() / (2 * curvature.clamp(min=1e-9)), 0)
+        best = int(gain.argmax())
+        # IoU falls by about 0.375 to 0.5 of what the row loss gains, so this lets doubtful ones in.
+        if gain[best] < settings.price / 2:
+            break
+        picked.append(best)
+        free[best] = False
+        column, pivot = rest[:, best].clone(), rest[best, best].clone()
+        slope = slope - column * slope[best] / pivot
+        rest = rest - torch.outer(column, column) / pivot
+    return picked
+
+
+def _frontier(
+    rows: Rows, state: _HeadState, actual: Tensor, settings: SearchSettings
+) -> list[Step]:
+    """Take the terms out again, the least worth first; the programs on the way, fewest terms first."""
+    terms, features = list(state.terms), state.features
+    fitted = fit_weights(rows, features, actual, state.fitted.weights)
+    steps: list[Step] = []
+    while True:
+        if len(terms) <= settings.max_terms:
+            iou = float(rows.iou(fitted.pattern[:, None], actual[:, None]))
+            steps.append(Step(tuple(terms), tuple(fitted.weights.tolist()), iou))
+        if len(terms) == 1:
+            break
+        # Far above the limit several go at once; below it each step is a point of the frontier.
+        dropped = max(1, (len(terms) - settings.max_terms) // 4)
+        keep, start = _without_least(rows, features, fitted, actual, dropped)
+        terms = [terms[index] for index in keep]
+        features = features[:, keep].contiguous()
+        fitted = fit_weights(rows, features, actual, start, steps=4)
+    return steps[::-1]
+
+
+def _without_least(
+    rows: Rows, features: Tensor, fitted: Fitted, actual: Tensor, number: int
+) -> tuple[list[int], Tensor]:
+    """Which terms to keep when the `number` of least worth go, and where to start refitting them.
+
+    The worth of a term is what the quadratic model says is lost when it is zero and the others
+    make up for it: w^2 / 2 [H^-1]_kk (the optimal brain surgeon of Hassibi and Stork, 1993).
+    """
+    _, hessian = derivatives(rows, features, fitted.pattern, actual)
+    inverse = torch.linalg.inv(hessian + torch.diag(1e-3 * hessian.diag() + 1e-5))
+    worth = fitted.weights.square() / (2 * inverse.diag())
+    drop = worth.argsort()[:number]
+    lifted = torch.linalg.solve(inverse[drop][:, drop], fitted.weights[drop])
+    weights = fitted.weights - inverse[:, drop] @ lifted
+    gone = set(drop.tolist())
+    keep = [index for index in range(len(worth)) if index not in gone]
+    return keep, weights[keep]
+
+
+def choose_step(steps: Sequence[Step], held_out: Sequence[float], price: float) -> int:
+    """The step of a frontier with the best held-out IoU after each term has paid its price."""
+    worth = [iou - price * len(step.terms) for step, iou in zip(steps, held_out, strict=True)]
+    return max(range(len(steps)), key=lambda index: worth[index])
+
+

@@ -1,0 +1,107 @@
+"""What a run found: a row for each head, and a summary of all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Interval = tuple[float, float]
+"""Lower and upper end of a 95 % bootstrap interval over texts."""
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+
+class HeadResult(_Result):
+    """One head: the program chosen for it, and how well that does. IoU lies between 0 and 1."""
+
+    layer: int
+    head: int
+    program: str | None = None
+    """File of the program within the run; none where the head is not covered."""
+    iou: float
+    """Mean IoU of the chosen program on the test texts."""
+    ci95: Interval
+    intended_iou: float | None = None
+    """The same of the program that was written for this very head."""
+    best_iou: float | None = None
+    """The same of the best program of all, by the test texts themselves: what choice could gain."""
+    select_iou: float | None = None
+    """Mean IoU on the texts by which the program was chosen."""
+    fit_iou: float | None = None
+    """Mean IoU on the texts to which its constants were fitted."""
+    chosen_from: str | None = None
+    """The head whose search wrote the program."""
+    terms: int = 0
+    """Constants of the program."""
+    prefix_consistent: bool = True
+    """Whether row i of its pattern depends on tokens 0 to i alone."""
+    category: str | None = None
+    """What the head measurably does."""
+    baselines: dict[str, float] = Field(default_factory=dict)
+    """IoU on the test texts of patterns that need no program."""
+    frontier: list[tuple[int, float]] = Field(default_factory=list)
+    """Number of terms, and the IoU on the select texts that it reaches."""
+    best_text: str | None = None
+    """Id of the test text on which the program does best."""
+    worst_text: str | None = None
+    """Id of the test text on which it does worst."""
+    status: str = "ok"
+    """"ok", or why there is no working program."""
+
+
+class IouSummary(_Result):
+    """IoU over heads."""
+
+    mean: float
+    median: float
+    ci95: Interval
+    """Of the mean."""
+
+
+class TermsSummary(_Result):
+    """Numbers of constants over heads."""
+
+    median: float
+    mean: float
+    max: int
+
+
+class Summary(_Result):
+    """All heads together, on the test texts."""
+
+    iou: IouSummary
+    baselines: dict[str, float] = Field(default_factory=dict)
+    coverage: float
+    """Share of the heads asked for that have a working program."""
+    prefix_consistent: float = 1.0
+    """Share of the programs that are."""
+    terms: TermsSummary
+    heads: int
+    texts: dict[str, int]
+    """Number of texts of each split."""
+    categories: dict[str, int] = Field(default_factory=dict)
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """What each stage took."""
+    peak_memory_mb: float | None = None
+
+
+class Results(_Result):
+    """The contents of results.json."""
+
+    summary: Summary
+    heads: list[HeadResult]
+
+
+def table_rows(results: Results) -> list[dict[str, Any]]:
+    """The rows as a flat table: one column for each end of an interval and for each baseline."""
+    rows = []
+    for result in results.heads:
+        row = result.model_dump()
+        row["ci95_low"], row["ci95_high"] = row.pop("ci95")
+        row |= {f"baseline_{name}": iou for name, iou in row.pop("baselines").items()}
+        row["frontier"] = [{"terms": terms, "iou": iou} for terms, iou in row["frontier"]]
+        rows.append(row)
+    return rows

@@ -1,0 +1,218 @@
+"""Query rows of many texts laid out as one flat axis of cells, the form in which constants are fitted.
+
+A row is one query of one text; its cells are the keys it may look at. Rows of like width are padded
+to a common width and stored as one block, so that a softmax over keys is one call a block and a
+weighted sum of features one matrix product over all cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headscript.language import Text
+from headscript.packing import num_cells
+from headscript.programs.expressions import evaluate
+from headscript.programs.terms import Term
+
+_WIDTH_STEP = 8  # widths are rounded up to a multiple of this: few blocks, little padding
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of one padded width, consecutive on both axes."""
+
+    first_cell: int
+    first_row: int
+    num_rows: int
+    width: int
+
+    @property
+    def cells(self) -> slice:
+        """The block's cells on the flat axis."""
+        return slice(self.first_cell, self.first_cell + self.num_rows * self.width)
+
+    @property
+    def rows(self) -> slice:
+        """The block's rows."""
+        return slice(self.first_row, self.first_row + self.num_rows)
+
+
+class Rows:
+    """Sampled query rows of `texts`; all methods speak of (cells,) or (rows,) of this sample.
+
+    `share` is the share of each text's rows to take, drawn with `generator`; a decoder's first row,
+    which can only look at itself, is never taken but counts in `iou`.
+    """
+
+    def __init__(
+        self, texts: Sequence[Text], *, share: float = 1.0, generator: torch.Generator | None = None
+    ) -> None:
+        self.texts = list(texts)
+        self.causal = texts[0].causal
+        counts = torch.tensor([len(text) for text in texts])
+        self.token_offsets = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+
+        row_text, row_query = [], []
+        for index, text in enumerate(texts):
+            queries = torch.arange(1 if self.causal else 0, len(text))
+            if share < 1:
+                queries = queries[torch.rand(len(queries), generator=generator) < share]
+            row_text.append(torch.full_like(queries, index))
+            row_query.append(queries)
+        text_of, query_of = torch.cat(row_text), torch.cat(row_query)
+        keys_of = query_of + 1 if self.causal else counts[text_of]
+        width = (keys_of + _WIDTH_STEP - 1) // _WIDTH_STEP * _WIDTH_STEP
+        order = torch.argsort(width, stable=True)
+        self.row_text, self.row_query = text_of[order], query_of[order]
+        keys_of, width = keys_of[order], width[order]
+
+        self.blocks: list[Block] = []
+        cell_row, cell_key, valid = [], [], []
+        first_cell = 0
+        for block_width in width.unique().tolist():
+            rows = (width == block_width).nonzero().squeeze(1)
+            keys = torch.arange(block_width).expand(len(rows), block_width)
+            inside = keys < keys_of[rows, None]
+            self.blocks.append(Block(first_cell, int(rows[0]), len(rows), block_width))
+            cell_row.append(rows[:, None].expand_as(keys).flatten())
+            cell_key.append(torch.where(inside, keys, 0).flatten())
+            valid.append(inside.flatten())
+            first_cell += keys.numel()
+        self.num_rows = len(self.row_text)
+        self.cell_row = torch.cat(cell_row)
+        self.cell_key = torch.cat(cell_key)
+        self.valid = torch.cat(valid)
+        self.first_cell_of_row = torch.cat(
+            [block.first_cell + torch.arange(block.num_rows) * block.width for block in self.blocks]
+        )
+        self._row_token = self.token_offsets[self.row_text] + self.row_query
+        self._cell_key_token = self.token_offsets[self.row_text[self.cell_row]] + self.cell_key
+        self._columns: dict[tuple[str, str], Tensor] = {}
+
+    @property
+    def num_cells(self) -> int:
+        """Cells, padding included."""
+        return len(self.valid)
+
+    # Targets -------------------------------------------------------------------------------------
+
+    def gather(self, packed: Sequence[Tensor]) -> Tensor:
+        """Packed patterns, per text (heads, cells of the text), as (cells, heads)."""
+        offsets, total = [], 0
+        for text in self.texts:
+            offsets.append(total)
+            total += num_cells(len(text), self.causal)
+        counts = torch.tensor([len(text) for text in self.texts])
+        query = self.row_query
+        before = query * (query + 1) // 2 if self.causal else query * counts[self.row_text]
+        start = torch.tensor(offsets)[self.row_text] + before
+        index = start[self.cell_row] + self.cell_key
+        heads = [torch.cat([cells[head] for cells in packed])[index] for head in range(len(packed[0]))]
+        return torch.stack(heads, 1) * self.valid[:, None]
+
+    # Features ------------------------------------------------------------------------------------
+
+    def tokens(self, expression: str) -> Tensor:
+        """A token property of all tokens of all texts, (tokens,) float32."""
+        return self._remembered("token", expression, lambda text: evaluate(expression, text))
+
+    def relation(self, expression: str) -> Tensor:
+        """A relation on the cells, (cells,) float32."""
+        key = ("relation", expression)
+        if key not in self._columns:
+            rows_of_text = self._rows_of_text()
+            found = torch.zeros(self.num_cells)
+            for index, text in enumerate(self.texts):
+                cells = rows_of_text[index]
+                values = evaluate(expression, text).float().expand(len(text), len(text))
+                found[cells] = values[self.row_query[self.cell_row[cells]], self.cell_key[cells]]
+            found *= self.valid
+            # Flags take a quarter of the room as bytes.
+            flags = bool(((found == 0) | (found == 1)).all())
+            self._columns[key] = found.to(torch.uint8) if flags else found
+        return self._columns[key].float()
+
+    def column(self, term: Term) -> Tensor:
+        """A term's feature on the cells, (cells,) float32, 0 on padding."""
+        column = self.valid.float()
+        if term.query is not None:
+            column = column * self.tokens(term.query)[self._row_token][self.cell_row]
+        if term.relation is not None:
+            column = column * self.relation(term.relation)
+        if term.key is not None:
+            column = column * self.tokens(term.key)[self._cell_key_token]
+        return column
+
+    def columns(self, terms: Sequence[Term]) -> Tensor:
+        """The features of several terms, (cells, terms)."""
+        features = torch.empty(self.num_cells, len(terms))
+        for index, term in enumerate(terms):
+            features[:, index] = self.column(term)
+        return features
+
+    # Rows ----------------------------------------------------------------------------------------
+
+    def softmax(self, scores: Tensor) -> Tensor:
+        """(cells,) scores to (cells,) weights: each row sums to 1, padding is 0."""
+        scores = scores.masked_fill(~self.valid, -torch.inf)
+        weights = torch.empty_like(scores)
+        for block in self.blocks:
+            in_rows = scores[block.cells].view(block.num_rows, block.width)
+            weights[block.cells] = torch.softmax(in_rows, dim=1).flatten()
+        return weights
+
+    def row_sums(self, values: Tensor) -> Tensor:
+        """(cells, ...) summed over each row's cells: (rows, ...)."""
+        sums = values.new_empty(self.num_rows, *values.shape[1:])
+        for block in self.blocks:
+            in_rows = values[block.cells].view(block.num_rows, block.width, *values.shape[1:])
+            sums[block.rows] = in_rows.sum(1)
+        return sums
+
+    def weighted_row_sums(self, weights: Tensor, features: Tensor) -> Tensor:
+        """Sums over each row of features (cells, terms) by each of weights (k, cells): (k, rows, terms)."""
+        sums = features.new_empty(self.num_rows, len(weights), features.shape[1])
+        for block in self.blocks:
+            by = weights[:, block.cells].view(-1, block.num_rows, block.width).transpose(0, 1)
+            of = features[block.cells].view(block.num_rows, block.width, -1)
+            torch.bmm(by, of, out=sums[block.rows])
+        return sums.transpose(0, 1)
+
+    def iou(self, predicted: Tensor, actual: Tensor) -> Tensor:
+        """Mean over texts of IoU = (2n - L1) / (2n + L1) on the sampled rows; (cells, heads) -> (heads,).
+
+        Where rows are sampled this is an estimate; with all rows it is the score of the paper.
+        """
+        distance = self.row_sums((predicted - actual).abs())  # (rows, heads)
+        by_text = torch.zeros(len(self.texts), distance.shape[1])
+        by_text.index_add_(0, self.row_text, distance)
+        rows = torch.bincount(self.row_text, minlength=len(self.texts)).float()[:, None]
+        rows = rows + (1 if self.causal else 0)
+        return ((2 * rows - by_text) / (2 * rows + by_text)).mean(0)
+
+    # Private -------------------------------------------------------------------------------------
+
+    def _remembered(self, kind: str, expression: str, compute: Callable[[Text], Tensor]) -> Tensor:
+        key = (kind, expression)
+        if key not in self._columns:
+            self._columns[key] = torch.cat([compute(text).float() for text in self.texts])
+        return self._columns[key]
+
+    def _rows_of_text(self) -> list[Tensor]:
+        """Per text its cells on the flat axis."""
+        key = ("cells", "")
+        if key not in self._columns:
+            cell_text = self.row_text[self.cell_row]
+            self._columns[key] = torch.argsort(cell_text, stable=True)
+            self._split = torch.bincount(cell_text, minlength=len(self.texts)).tolist()
+        return list(torch.split(self._columns[key], self._split))
+
+
+def share_for(texts: Sequence[Text], max_cells: int) -> float:
+    """The share of rows of `texts` that makes about `max_cells` cells, at most 1."""
+    total = sum(num_cells(len(text), text.causal) for text in texts)
+    return min(1.0, max_cells / max(total, 1))

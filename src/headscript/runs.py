@@ -1,0 +1,522 @@
+"""Runs: a folder with everything that is needed to repeat, resume, score and show one job.
+
+    RUN/run.json         what made it: settings, model, text hashes, versions
+    RUN/texts.jsonl      the texts and their tokens, split by split
+    RUN/tokenizer/       the model's tokenizer
+    RUN/recording/       the attention patterns of each split
+    RUN/search/          finished work items
+    RUN/programs/        L05H03.py, a program for each head
+    RUN/results.json     scores, a row for each head; RUN/heads.parquet has the same rows as a table
+
+Every file appears by a rename, so it is there as a whole or not at all: a run that was killed goes on
+with what is missing. One process at a time writes a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import shutil
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from headscript.disk import clear_disk_errors, write_atomically
+from headscript.errors import HeadscriptError
+from headscript.heads import Head
+from headscript.results import Results, table_rows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from headscript.models import Model
+
+FORMAT = 1
+"""Of the folder; grows when an older headscript could not read a newer run, or the reverse."""
+
+_RECORD = "run.json"
+_TEXTS = "texts.jsonl"
+_RESULTS = "results.json"
+_TABLE = "heads.parquet"
+_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class RunConfig(_Frozen):
+    """What a person asked for."""
+
+    model: str
+    """Built-in name, folder, .gguf file or hub id of the model."""
+    texts: str
+    """Name or path of the texts."""
+    field: str = "text"
+    """Field of a row that holds its text, in .jsonl and .parquet files."""
+    max_texts: int | None = None
+    """How many texts are taken at most; none means all."""
+    max_tokens: int | None = None
+    """How many tokens of each text are taken at most; none means whole texts."""
+    heads: str = "all"
+    """The heads to explain: "all", or names of heads and layers such as "L5H3,L6"."""
+    max_terms: int | None = None
+    """How many constants a program has at most; none means as many as are worth it."""
+    seed: int = 0
+    """Seed of the splits, the search and the bootstrap."""
+
+
+class ModelFacts(_Frozen):
+    """The model that a run is about."""
+
+    name: str
+    weights_hash: str
+    """SHA-256 of the weights, as hexadecimal."""
+    architecture: str
+    heads_per_layer: tuple[int, ...]
+    causal: bool
+
+    @property
+    def heads(self) -> list[Head]:
+        """All heads of the model, sorted."""
+        return [
+            Head(layer, head) for layer, n in enumerate(self.heads_per_layer) for head in range(n)
+        ]
+
+
+class SplitFacts(_Frozen):
+    """The texts of one split."""
+
+    texts: int
+    tokens: int
+    sha256: str
+    """Over ids, texts and token ids, in their order."""
+
+
+class Maker(_Frozen):
+    """The versions and the machine that wrote a run, or a part of it."""
+
+    headscript: str
+    vocabulary: int
+    python: str
+    libraries: dict[str, str]
+    system: str
+    machine: str
+
+    @classmethod
+    def here(cls) -> Maker:
+        """This process."""
+        from headscript.language.vocabulary import VOCABULARY_VERSION
+
+        return cls(
+            headscript=version("headscript"),
+            vocabulary=VOCABULARY_VERSION,
+            python=platform.python_version(),
+            libraries={name: version(name) for name in _LIBRARIES},
+            system=platform.platform(),
+            machine=platform.machine(),
+        )
+
+
+class RunRecord(_Frozen):
+    """The contents of run.json."""
+
+    format: int
+    config: RunConfig
+    made_with: tuple[Maker, ...]
+    """Usually one; a run that was continued elsewhere names each, in order."""
+    model: ModelFacts | None = None
+    texts: dict[str, SplitFacts] | None = None
+
+
+@dataclass(frozen=True)
+class RunText:
+    """One text of a run, as the model read it."""
+
+    id: str
+    split: str
+    """"fit", "select" or "test"."""
+    text: str
+    token_ids: tuple[int, ...]
+
+
+class Run:
+    """A run's folder. Made by `create_or_resume`, it may be written until it is closed."""
+
+    def __init__(self, directory: Path, record: RunRecord, lock: FileLock | None = None) -> None:
+        self.directory = directory
+        self.record = record
+        self._lock = lock
+
+    @classmethod
+    def create_or_resume(cls, directory: str | Path, config: RunConfig) -> Run:
+        """Begin a run in a new or empty folder, or go on with the one that was begun there.
+
+        The run is locked against other processes until it is closed or the process ends, however
+        that happens. Raises HeadscriptError where another process is writing it, where it was begun
+        with other settings or by another version, and where the folder is something else.
+        """
+        directory = Path(directory).expanduser()
+        with clear_disk_errors(directory):
+            _refuse_what_is_no_run(directory)
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = _locked(directory)
+        try:
+            maker = Maker.here()
+            if (directory / _RECORD).exists():
+                record = _read_record(directory)
+                _refuse_other_settings(directory, record.config, config)
+                _refuse_other_version(directory, record.made_with[-1], maker, resuming=True)
+                if record.made_with[-1] != maker:
+                    record = record.model_copy(update={"made_with": (*record.made_with, maker)})
+            else:
+                record = RunRecord(format=FORMAT, config=config, made_with=(maker,))
+            run = cls(directory, record, lock)
+            run._keep(record)
+        except BaseException:
+            lock.release()
+            raise
+        return run
+
+    @classmethod
+    def open(cls, directory: str | Path) -> Run:
+        """Open a run for reading.
+
+        Raises HeadscriptError where there is none, where it was made by a version that means other
+        things by it, and where its texts are not those it was made with.
+        """
+        directory = Path(directory).expanduser()
+        if not (directory / _RECORD).is_file():
+            raise HeadscriptError(_no_run(directory))
+        record = _read_record(directory)
+        _refuse_other_version(directory, record.made_with[-1], Maker.here(), resuming=False)
+        return cls(directory, record)
+
+    def close(self) -> None:
+        """Let other processes write the run; reading goes on."""
+        if self._lock is not None:
+            (self.directory / "lock.pid").unlink(missing_ok=True)
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.directory)!r})"
+
+    # What it is made of ------------------------------------------------------------------------
+
+    @property
+    def config(self) -> RunConfig:
+        """What was asked for."""
+        return self.record.config
+
+    @property
+    def model(self) -> ModelFacts:
+        """The model it is about; raises HeadscriptError where the run was killed before it knew."""
+        if self.record.model is None:
+            raise HeadscriptError(_unfinished(self.directory))
+        return self.record.model
+
+    def settle_model(self, model: Model) -> None:
+        """Write down the model, or make sure that it is the one the run was begun with."""
+        facts = ModelFacts(
+            name=model.name,
+            weights_hash=model.weights_hash,
+            architecture=type(model.network).__name__,
+            heads_per_layer=model.heads_per_layer,
+            causal=model.causal,
+        )
+        begun = self.record.model
+        if begun is None:
+            self._keep(self.record.model_copy(update={"model": facts}))
+        elif begun.weights_hash != facts.weights_hash:
+            raise HeadscriptError(
+                f"The run in {self.directory} was begun with {begun.name} (weights "
+                f"{begun.weights_hash[:12]}), and {facts.name} has other weights "
+                f"({facts.weights_hash[:12]}); choose another --out."
+            )
+
+    def settle_texts(self, texts: Sequence[RunText]) -> None:
+        """Keep the texts, or make sure that they are those the run was begun with."""
+        facts = _split_facts(texts)
+        begun = self.record.texts
+        if begun is not None and begun != facts:
+            different = sorted(
+                split for split in begun | facts if begun.get(split) != facts.get(split)
+            )
+            raise HeadscriptError(
+                f"The run in {self.directory} was begun with other texts (different: "
+                f"{', '.join(different)}); choose another --out."
+            )
+        if begun is None or not self.has(_TEXTS):
+            lines = "".join(_line(text) + "\n" for text in texts)
+            self.write(_TEXTS, lines.encode())
+            self._keep(self.record.model_copy(update={"texts": facts}))
+
+    def texts(self, split: str | None = None) -> list[RunText]:
+        """The texts of a split (None: of all), in their order.
+
+        Raises HeadscriptError where they are missing or not those the run was made with.
+        """
+        if self.record.texts is None:
+            raise HeadscriptError(_unfinished(self.directory))
+        try:
+            rows = [json.loads(line) for line in self.read(_TEXTS).decode().splitlines()]
+            texts = [RunText(**row | {"token_ids": tuple(row["token_ids"])}) for row in rows]
+        except (ValueError, TypeError, KeyError) as error:
+            raise HeadscriptError(_damaged(self.directory / _TEXTS)) from error
+        if _split_facts(texts) != self.record.texts:
+            raise HeadscriptError(
+                f"{self.directory / _TEXTS} does not hold the texts that the run was made with: "
+                "it was changed; restore it, or make the run anew."
+            )
+        return [text for text in texts if split is None or text.split == split]
+
+    def save_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Keep the model's tokenizer, so that programs can be tried without the model."""
+        self._must_be_open()
+        folder = self.tokenizer_folder
+        if folder.is_dir():
+            return
+        with clear_disk_errors(folder):
+            part = folder.with_name(".tokenizer.part")
+            shutil.rmtree(part, ignore_errors=True)
+            tokenizer.save_pretrained(str(part))
+            part.rename(folder)
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where the tokenizer is kept."""
+        return self.directory / "tokenizer"
+
+    def recording_folder(self, split: str) -> Path:
+        """Where the recording of a split is kept."""
+        return self.directory / "recording" / split
+
+    def program_file(self, head: Head) -> Path:
+        """Where the program of a head is kept; a head that is not covered has none."""
+        return self.directory / "programs" / f"{head}.py"
+
+    # Its results -------------------------------------------------------------------------------
+
+    def write_results(
+        self, summary: Mapping[str, Any], heads: Iterable[Mapping[str, Any]], **more: Any
+    ) -> Results:
+        """Check and write results.json and heads.parquet; with these a run is finished.
+
+        `more` are further parts of results.json. The table comes first, so that a run that has
+        results.json has both.
+        """
+        import polars  # a tenth of a second that other commands need not pay
+
+        results = Results.model_validate({"summary": summary, "heads": list(heads), **more})
+        frame = polars.DataFrame(table_rows(results), infer_schema_length=None)
+        table = io.BytesIO()
+        frame.write_parquet(table)
+        self.write(_TABLE, table.getvalue())
+        self.write_json(_RESULTS, results.model_dump(mode="json"))
+        return results
+
+    @property
+    def finished(self) -> bool:
+        """Whether its results are there."""
+        return self.has(_RESULTS)
+
+    def results(self) -> Results:
+        """The contents of results.json; raises HeadscriptError where the run is not finished."""
+        if not self.finished:
+            raise HeadscriptError(_unfinished(self.directory))
+        try:
+            return Results.model_validate(self.read_json(_RESULTS))
+        except ValidationError as error:
+            raise HeadscriptError(_damaged(self.directory / _RESULTS)) from error
+
+    # Its files ---------------------------------------------------------------------------------
+
+    def has(self, path: str) -> bool:
+        """Whether a file of that path within the run is there, and so is finished."""
+        return (self.directory / path).exists()
+
+    def read(self, path: str) -> bytes:
+        """The contents of a file of the run; raises HeadscriptError where it cannot be read."""
+        try:
+            return (self.directory / path).read_bytes()
+        except OSError as error:
+            raise HeadscriptError(
+                f"{self.directory / path} cannot be read: {error.strerror or error}."
+            ) from error
+
+    def read_json(self, path: str) -> Any:
+        """The value in a JSON file of the run; raises HeadscriptError where it is damaged."""
+        try:
+            return json.loads(self.read(path))
+        except (ValueError, RecursionError) as error:
+            raise HeadscriptError(_damaged(self.directory / path)) from error
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file of the run as a whole; raises HeadscriptError where that cannot be done."""
+        self._must_be_open()
+        write_atomically(self.directory / path, content)
+
+    def write_json(self, path: str, value: Any) -> None:
+        """Write a value as a JSON file of the run; numbers must be finite."""
+        self.write(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+    def _keep(self, record: RunRecord) -> None:
+        content = (record.model_dump_json(indent=1) + "\n").encode()
+        if not self.has(_RECORD) or self.read(_RECORD) != content:
+            self.write(_RECORD, content)
+        self.record = record
+
+    def _must_be_open(self) -> None:
+        if self._lock is None:
+            raise RuntimeError(f"{self} is open for reading only")
+
+
+def load_run(directory: str | Path) -> Run:
+    """Open a run for reading: its results, programs and texts."""
+    return Run.open(directory)
+
+
+def _locked(directory: Path) -> FileLock:
+    """Take the lock of a folder or say who has it. The system gives it back when a process dies."""
+    lock = FileLock(directory / "lock", thread_local=False)
+    # The lock file itself is not written to: some versions of filelock empty it at every attempt.
+    holder = directory / "lock.pid"
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        try:
+            name = f"process {holder.read_text().strip()}"
+        except OSError:  # the other has the lock, but has not yet said its name
+            name = "another process"
+        raise HeadscriptError(
+            f"The run in {directory} is being written by {name}; wait for it, or choose another "
+            "--out."
+        ) from error
+    try:
+        holder.write_text(f"{os.getpid()} on {socket.gethostname()}")
+    except OSError:
+        lock.release()
+        raise
+    return lock
+
+
+def _refuse_what_is_no_run(directory: Path) -> None:
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise HeadscriptError(f"{directory} is a file; name a folder for the run in --out.")
+    # Killed before its first file, a run leaves no more than these behind.
+    left_over = {"lock", "lock.pid", f".{_RECORD}.part"}
+    if not (directory / _RECORD).exists() and {file.name for file in directory.iterdir()} - left_over:
+        raise HeadscriptError(
+            f"The folder {directory} is not empty and holds no run; choose another --out."
+        )
+
+
+def _refuse_other_settings(directory: Path, begun: RunConfig, asked: RunConfig) -> None:
+    """Model and texts are compared by what they hold, not by name, once they are loaded."""
+    different = [
+        f"{name} was {getattr(begun, name)!r} and is now {getattr(asked, name)!r}"
+        for name in RunConfig.model_fields
+        if name not in ("model", "texts") and getattr(begun, name) != getattr(asked, name)
+    ]
+    if different:
+        raise HeadscriptError(
+            f"The run in {directory} was begun with other settings ({'; '.join(different)}); "
+            "choose another --out."
+        )
+
+
+def _refuse_other_version(directory: Path, then: Maker, now: Maker, *, resuming: bool) -> None:
+    if then.vocabulary != now.vocabulary:
+        raise HeadscriptError(
+            f"The run in {directory} was made by headscript {then.headscript} with version "
+            f"{then.vocabulary} of the vocabulary, and this is {now.headscript} with version "
+            f"{now.vocabulary}; make the run anew, or install headscript {then.headscript}."
+        )
+    if resuming and then.headscript != now.headscript:
+        raise HeadscriptError(
+            f"The run in {directory} was begun by headscript {then.headscript}, and this is "
+            f"{now.headscript}; choose another --out, or install headscript {then.headscript}."
+        )
+
+
+def _read_record(directory: Path) -> RunRecord:
+    file = directory / _RECORD
+    try:
+        found = json.loads(file.read_bytes())
+    except OSError as error:
+        raise HeadscriptError(f"{file} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise HeadscriptError(_damaged(file)) from error
+    if not isinstance(found, dict) or not isinstance(found.get("format"), int):
+        raise HeadscriptError(f"{file} is no record of a run of headscript.")
+    if found["format"] != FORMAT:
+        raise HeadscriptError(
+            f"The run in {directory} has format {found['format']}, and this headscript reads format "
+            f"{FORMAT}; make it anew, or use the version of headscript that made it."
+        )
+    try:
+        record = RunRecord.model_validate(found)
+        if not record.made_with:
+            raise ValueError("no maker")
+    except ValueError as error:
+        raise HeadscriptError(_damaged(file)) from error
+    return record
+
+
+def _split_facts(texts: Sequence[RunText]) -> dict[str, SplitFacts]:
+    splits: dict[str, list[RunText]] = {}
+    for text in texts:
+        splits.setdefault(text.split, []).append(text)
+    return {
+        split: SplitFacts(
+            texts=len(members),
+            tokens=sum(len(text.token_ids) for text in members),
+            sha256=hashlib.sha256("\n".join(map(_line, members)).encode()).hexdigest(),
+        )
+        for split, members in splits.items()
+    }
+
+
+def _line(text: RunText) -> str:
+    return json.dumps(asdict(text), ensure_ascii=False)
+
+
+def _no_run(directory: Path) -> str:
+    if not directory.exists():
+        return f"There is no run at {directory}: no such folder."
+    return f"{directory} holds no run (no {_RECORD}); name a folder that 'headscript explain' made."
+
+
+def _unfinished(directory: Path) -> str:
+    return (
+        f"The run in {directory} is not finished; start the same 'headscript explain' again, it goes "
+        "on where it was."
+    )
+
+
+def _damaged(file: Path) -> str:
+    return f"{file} is damaged; restore it, or delete the run's folder and make it anew."

@@ -1,0 +1,1 @@
+"""Tuning: fitting the constants of programs."""

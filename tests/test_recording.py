@@ -1,0 +1,326 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.models.networks import FAMILIES, network_of, some_ids, tokenizer
+
+from headscript import recording
+from headscript.errors import HeadscriptError
+from headscript.events import Event
+from headscript.heads import Head
+from headscript.models import Model, load_model
+from headscript.packing import pack, unpack
+from headscript.recording import Recording, estimate, record
+
+LENGTHS = (7, 1, 12, 5, 12, 30)
+
+
+def wrapped(family: str = "llama-2-groups") -> Model:
+    return Model.of(network_of(family), tokenizer(), name=family)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return wrapped()
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return [some_ids(n, seed=n) for n in LENGTHS]
+
+
+def alone(model: Model, ids: list[int]) -> dict[int, torch.Tensor]:
+    """The eager patterns of one text by itself, without a batch or padding."""
+    network = model.network
+    network.set_attn_implementation("eager")
+    with torch.no_grad():
+        attentions = network(torch.tensor([ids]), output_attentions=True).attentions
+    network.set_attn_implementation("sdpa" if network._supports_sdpa else "eager")
+    layers = [layer for layer, n in enumerate(model.heads_per_layer) if n]
+    attentions = [a for a in attentions if a is not None]
+    return {layer: a[0] for layer, a in zip(layers, attentions, strict=True)}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_recorded_is_the_attention_of_each_text_alone(family, texts, tmp_path):
+    model = wrapped(family)
+    made = record(model, texts, tmp_path, dtype="float32")
+    assert made.heads == model.heads
+    assert made.token_counts == list(LENGTHS)
+    assert made.causal is model.causal
+    for text, ids in enumerate(texts):
+        for layer, expected in alone(model, ids).items():
+            packed = made.layer(layer, [text])[0]
+            assert packed.dtype == torch.float32
+            n = len(ids)
+            assert packed.shape == (4, n * (n + 1) // 2 if model.causal else n * n)
+            for head in range(4):
+                pattern = made.pattern(Head(layer, head), text)
+                torch.testing.assert_close(pattern, expected[head], atol=1e-5, rtol=0)
+                torch.testing.assert_close(pattern.sum(-1), torch.ones(n))
+
+
+def test_packing_goes_row_after_row_and_back():
+    whole = torch.rand(1, 2, 5, 5).tril()
+    (packed,) = pack(whole, [4], True, torch.float32)
+    pattern = whole[0, :, :4, :4]
+    assert packed[0].tolist() == [float(pattern[0, i, j]) for i in range(4) for j in range(i + 1)]
+    assert torch.equal(unpack(packed, 4, True), pattern)
+    full = torch.rand(1, 2, 5, 5)
+    (packed,) = pack(full, [3], False, torch.float32)
+    assert torch.equal(unpack(packed, 3, False), full[0, :, :3, :3])
+
+
+def test_float16_is_close_and_half_the_size(model, texts, tmp_path):
+    exact = record(model, texts, tmp_path / "exact", dtype="float32")
+    small = record(model, texts, tmp_path / "small")
+    for a, b in zip(exact.layer(1), small.layer(1), strict=True):
+        torch.testing.assert_close(a, b, atol=5e-4, rtol=0)
+    sizes = [
+        sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+        for folder in (tmp_path / "exact", tmp_path / "small")
+    ]
+    assert sizes[1] < 0.8 * sizes[0]  # headers weigh on such small patterns
+
+
+def test_chosen_heads_alone_are_recorded(model, texts, tmp_path):
+    chosen = [Head(2, 3), Head(0, 1), Head(2, 0)]
+    everything = record(model, texts, tmp_path / "all")
+    made = record(model, texts, tmp_path / "some", heads=chosen)
+    assert made.heads == sorted(chosen)
+    assert made.layers == [0, 2]
+    assert made.heads_of(2) == [Head(2, 0), Head(2, 3)]
+    for head in chosen:
+        assert torch.equal(made.pattern(head, 2), everything.pattern(head, 2))
+    with pytest.raises(HeadscriptError, match="Layer 1 is not in"):
+        made.layer(1)
+    with pytest.raises(HeadscriptError, match="L02H01 is not in"):
+        made.pattern(Head(2, 1), 0)
+    with pytest.raises(HeadscriptError, match="Text 6 is not in"):
+        made.layer(2, [6])
+
+
+def test_texts_come_in_the_order_asked_for(model, texts, tmp_path):
+    made = record(model, texts, tmp_path)
+    lengths = [packed.shape[1] for packed in made.layer(0, [5, 1, 5, 0])]
+    assert lengths == [n * (n + 1) // 2 for n in (30, 1, 30, 7)]
+
+
+def test_the_estimate_is_what_it_takes(model, texts, tmp_path):
+    cost = estimate(model, LENGTHS, model.heads)
+    record(model, texts, tmp_path)
+    files = list(tmp_path.rglob("*.safetensors"))
+    assert cost.patterns == 12 * 6
+    assert cost.tokens == sum(LENGTHS)
+    content = sum(file.stat().st_size for file in files)
+    assert cost.bytes <= content <= cost.bytes + 1000 * len(files)
+    assert str(cost) == "72 patterns of 12 heads on 6 texts (67 tokens): 16 kB on disk as float16"
+    assert estimate(wrapped("bert"), [10], [Head(0, 0)]).bytes == 200
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_batches_and_shards_do_not_change_a_text(model, texts, tmp_path, monkeypatch):
+    one = record(model, texts, tmp_path / "one", dtype="float32")
+    monkeypatch.setattr(recording, "_SHARD_BYTES", 3000)
+    many = record(model, texts, tmp_path / "many", dtype="float32", batch_tokens=12)
+    assert len(one.manifest["shards"]) == 1
+    assert len(many.manifest["shards"]) > 3
+    assert sorted(text for shard in many.manifest["shards"] for text in shard) == list(range(6))
+    for a, b in zip(one.layer(2), many.layer(2), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
+
+
+def test_a_recording_that_is_killed_goes_on_and_ends_the_same(tmp_path, monkeypatch):
+    script = textwrap.dedent("""
+        import os, signal, sys
+        from pathlib import Path
+        from headscript import recording
+        from tests.test_recording import many_texts, wrapped
+
+        def on_event(event):
+            if event.done >= 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        recording._SHARD_BYTES = 3000
+        recording.record(wrapped(), many_texts(), Path(sys.argv[1]), on_event=on_event)
+    """)
+    monkeypatch.setattr(recording, "_SHARD_BYTES", 3000)
+    record(wrapped(), many_texts(), tmp_path / "undisturbed")
+    killed = tmp_path / "killed"
+    died = subprocess.run([sys.executable, "-c", script, str(killed)], capture_output=True)
+    assert died.returncode == -9, died.stderr.decode()
+    with pytest.raises(HeadscriptError, match="not finished"):
+        Recording.open(killed)
+    finished = {shard.name: shard.stat().st_ino for shard in killed.glob("shard-*")}
+    assert finished
+    (killed / ".shard-00003.part").mkdir(exist_ok=True)
+    (killed / ".shard-00003.part" / "layer-000.safetensors").write_bytes(b"half")
+
+    record(wrapped(), many_texts(), killed)
+    assert contents(killed) == contents(tmp_path / "undisturbed")
+    for name, inode in finished.items():
+        assert (killed / name).stat().st_ino == inode
+
+
+def many_texts() -> list[list[int]]:
+    return [some_ids(5 + n % 9, seed=n) for n in range(20)]
+
+
+def test_a_finished_recording_is_not_done_again(model, texts, tmp_path):
+    record(model, texts, tmp_path)
+    before = contents(tmp_path)
+    with model.network.base_model.register_forward_pre_hook(lambda *_: pytest.fail("ran again")):
+        record(model, texts, tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_another_recording_is_not_overwritten(model, texts, tmp_path):
+    record(model, texts, tmp_path)
+    before = contents(tmp_path)
+    for change, named in [
+        ({"texts": texts[::-1]}, "ids_hash"),
+        ({"heads": [Head(0, 0)]}, "heads"),
+        ({"dtype": "float32"}, "dtype"),
+        ({"model": wrapped("gpt2")}, "weights_hash"),
+    ]:
+        arguments = {"model": model, "texts": texts, "directory": tmp_path} | change
+        with pytest.raises(HeadscriptError, match=f"another recording .*{named}"):
+            record(**arguments)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"texts": []}, "no text was given"),
+        ({"texts": [[5], []]}, "Text 1 is empty"),
+        ({"texts": [[5] * 65]}, "Text 0 has 65 tokens, more than the 64"),
+        ({"texts": [[5]], "heads": [Head(3, 0)]}, "no head L03H00"),
+        ({"texts": [[5]], "heads": []}, "no head was chosen"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused(model, tmp_path, arguments, message):
+    with pytest.raises(HeadscriptError, match=message):
+        record(model, directory=tmp_path / "made", **arguments)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("family", ["llama-2-groups", "bert", "gemma2"])
+def test_attention_that_is_not_finite_is_named(family, value, tmp_path):
+    model = wrapped(family)
+    with torch.no_grad():  # one token's embedding: only the text that holds it is struck
+        network: Any = model.network
+        network.get_input_embeddings().weight[50] = value
+    texts = [[5, 6, 7], [8, 50, 9, 10], [11, 12]]
+    with pytest.raises(HeadscriptError, match=r"L00H00 on text 1 .*NaN, infinity"):
+        record(model, texts, tmp_path)
+    assert not list(tmp_path.glob("shard-*"))
+
+
+def test_rows_that_do_not_sum_to_one_are_named(model, tmp_path, monkeypatch):
+    from headscript.models import attention
+
+    true = attention.attention_weights
+
+    def leaking(module, *arguments, **options):
+        weights = true(module, *arguments, **options)
+        if module.layer_idx == 1:
+            weights[:, 2, -1] *= 0.99
+        return weights
+
+    monkeypatch.setattr(attention, "attention_weights", leaking)
+    with pytest.raises(HeadscriptError, match=r"L01H02 on text 0 .*sum to 1"):
+        record(model, [[5, 6, 7]], tmp_path)
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(model, texts, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "_SHARD_BYTES", 3000)
+    write = Path.write_bytes
+    room = [5]
+
+    def write_while_there_is_room(path, data):
+        room[0] -= 1
+        if room[0] < 0:
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", write_while_there_is_room)
+        with pytest.raises(HeadscriptError, match="disk is full"):
+            record(model, texts, tmp_path)
+    assert (tmp_path / "shard-00000").is_dir()
+    assert record(model, texts, tmp_path).token_counts == list(LENGTHS)
+
+
+def test_too_little_room_is_said_before_the_work(model, texts, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(HeadscriptError, match=r"needs 16 kB, but only 1 kB are free"):
+        record(model, texts, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_named(model, texts, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HeadscriptError, match="cannot be written to"):
+        record(model, texts, tmp_path / "file" / "made")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission_is_named(model, texts, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(HeadscriptError, match="no permission"):
+        record(model, texts, tmp_path / "made")
+
+
+def test_damaged_recordings_are_named(model, texts, tmp_path):
+    with pytest.raises(HeadscriptError, match="holds no recording"):
+        Recording.open(tmp_path)
+    made = record(model, texts, tmp_path)
+    file = tmp_path / "shard-00000" / "layer-001.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(HeadscriptError, match="damaged"):
+        made.layer(1)
+    manifest = tmp_path / "recording.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 0}))
+    with pytest.raises(HeadscriptError, match="another version"):
+        Recording.open(tmp_path)
+    manifest.write_text("{")
+    with pytest.raises(HeadscriptError, match="cannot be read"):
+        Recording.open(tmp_path)
+
+
+def test_events_count_the_texts(model, texts, tmp_path):
+    events: list[Event] = []
+    record(model, texts, tmp_path, batch_tokens=12, on_event=events.append)
+    assert {event.stage for event in events} == {"recording"}
+    assert events[-1].done == events[-1].total == 6
+    assert [event.done for event in events] == sorted(event.done for event in events)
+
+
+def test_a_real_model_on_real_texts(shared, tmp_path):
+    model = load_model(shared / "models" / "stories260k")
+    lines = (shared / "data" / "text" / "tinystories_excerpts.jsonl").read_text().splitlines()
+    texts = [model.encode(json.loads(line)["text"], 128) for line in lines[:24]]
+    made = record(model, texts, tmp_path)
+    assert len(made.heads) == 40
+    for text in (0, 11, 23):
+        for layer, expected in alone(model, texts[text]).items():
+            for head in (0, 7):
+                pattern = made.pattern(Head(layer, head), text)
+                torch.testing.assert_close(pattern, expected[head], atol=5e-4, rtol=0)
