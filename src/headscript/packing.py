@@ -37,6 +37,13 @@ def pack(weights: Tensor, counts: Sequence[int], causal: bool, dtype: torch.dtyp
     return [cells.view(num_heads, -1) for cells in parts]
 
 
+def pack_rows(patterns: Tensor, causal: bool) -> Tensor:
+    """Pack whole patterns (..., n, n) of one text into (..., cells)."""
+    n = patterns.shape[-1]
+    flat = patterns.reshape(*patterns.shape[:-2], n * n)
+    return flat[..., _lower_triangle(n, flat.device)] if causal else flat
+
+
 def unpack(cells: Tensor, num_tokens: int, causal: bool) -> Tensor:
     """Turn packed cells (..., cells) into patterns (..., n, n)."""
     if not causal:

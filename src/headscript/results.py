@@ -21,6 +21,8 @@ class HeadResult(_Result):
     head: int
     program: str | None = None
     """File of the program within the run; none where the head is not covered."""
+    program_key: str | None = None
+    """Hash of what that program computes, so that an edit shows."""
     iou: float
     """Mean IoU of the chosen program on the test texts."""
     ci95: Interval

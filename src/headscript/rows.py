@@ -15,8 +15,7 @@ from torch import Tensor
 
 from headscript.language import Text
 from headscript.packing import num_cells
-from headscript.programs.expressions import evaluate
-from headscript.programs.terms import Term
+from headscript.programs.terms import Term, parse_expression
 
 _WIDTH_STEP = 8  # widths are rounded up to a multiple of this: few blocks, little padding
 
@@ -118,7 +117,7 @@ class Rows:
 
     def tokens(self, expression: str) -> Tensor:
         """A token property of all tokens of all texts, (tokens,) float32."""
-        return self._remembered("token", expression, lambda text: evaluate(expression, text))
+        return self._remembered("token", expression, parse_expression(expression))
 
     def relation(self, expression: str) -> Tensor:
         """A relation on the cells, (cells,) float32."""
@@ -128,7 +127,7 @@ class Rows:
             found = torch.zeros(self.num_cells)
             for index, text in enumerate(self.texts):
                 cells = rows_of_text[index]
-                values = evaluate(expression, text).float().expand(len(text), len(text))
+                values = parse_expression(expression)(text).float().expand(len(text), len(text))
                 found[cells] = values[self.row_query[self.cell_row[cells]], self.cell_key[cells]]
             found *= self.valid
             # Flags take a quarter of the room as bytes.

@@ -70,8 +70,12 @@ class RunConfig(_Frozen):
     """How many tokens of each text are taken at most; none means whole texts."""
     heads: str = "all"
     """The heads to explain: "all", or names of heads and layers such as "L5H3,L6"."""
-    max_terms: int | None = None
-    """How many constants a program has at most; none means as many as are worth it."""
+    max_terms: int = 24
+    """How many constants a program has at most."""
+    term_price: float = 0.0015
+    """The IoU on the select texts that each constant must add to be kept."""
+    fit_cells: int = 250_000
+    """How many query-key pairs constants are fitted on; of more, rows of every text are sampled."""
     seed: int = 0
     """Seed of the splits, the search and the bootstrap."""
 
@@ -429,7 +433,10 @@ def _refuse_what_is_no_run(directory: Path) -> None:
         raise HeadscriptError(f"{directory} is a file; name a folder for the run in --out.")
     # Killed before its first file, a run leaves no more than these behind.
     left_over = {"lock", "lock.pid", f".{_RECORD}.part"}
-    if not (directory / _RECORD).exists() and {file.name for file in directory.iterdir()} - left_over:
+    if (
+        not (directory / _RECORD).exists()
+        and {file.name for file in directory.iterdir()} - left_over
+    ):
         raise HeadscriptError(
             f"The folder {directory} is not empty and holds no run; choose another --out."
         )

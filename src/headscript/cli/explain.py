@@ -31,9 +31,19 @@ def explain(
         str, typer.Option(metavar="HEADS", help="all, or heads and layers such as L5H3,L6.")
     ] = "all",
     max_terms: Annotated[
-        int | None,
+        int,
         typer.Option(metavar="N", min=1, help="Give a program at most this many constants."),
-    ] = None,
+    ] = 24,
+    term_price: Annotated[
+        float,
+        typer.Option(metavar="IOU", min=0, help="Keep a constant only if it adds this much IoU."),
+    ] = 0.0015,
+    fit_cells: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1000, help="Fit on a sample of this many query-key pairs, if there are more."
+        ),
+    ] = 250_000,
     seed: Annotated[
         int, typer.Option(metavar="S", help="Seed of the splits, the search and the intervals.")
     ] = 0,
@@ -54,6 +64,8 @@ def explain(
             max_tokens=max_tokens,
             heads=heads,
             max_terms=max_terms,
+            term_price=term_price,
+            fit_cells=fit_cells,
             seed=seed,
             field=field,
             on_event=on_event,

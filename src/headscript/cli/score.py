@@ -33,9 +33,7 @@ def score(
     opened = Run.open(run)
     documents = load_texts(texts, max_texts=max_texts, field=field)
     with progress() as on_event:
-        result = score_run(
-            opened, documents, max_tokens=max_tokens, model=model, on_event=on_event
-        )
+        result = score_run(opened, documents, max_tokens=max_tokens, model=model, on_event=on_event)
     if as_json:
         print_json({"run": str(run), "source": texts, **result.model_dump(mode="json")})
     else:

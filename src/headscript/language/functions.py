@@ -18,12 +18,20 @@ def _as_tensor(value: Operand) -> Tensor:
     return value if isinstance(value, Tensor) else torch.tensor(float(value))
 
 
-@function("A token property seen from the query: (n,) becomes (n, 1).", parameters=("property",), group="lifting")
+@function(
+    "A token property seen from the query: (n,) becomes (n, 1).",
+    parameters=("property",),
+    group="lifting",
+)
 def query(property: Tensor) -> Tensor:
     return property[:, None]
 
 
-@function("A token property seen from the key: (n,) becomes (1, n).", parameters=("property",), group="lifting")
+@function(
+    "A token property seen from the key: (n,) becomes (1, n).",
+    parameters=("property",),
+    group="lifting",
+)
 def key(property: Tensor) -> Tensor:
     return property[None, :]
 
@@ -53,7 +61,11 @@ def maximum(x: Operand, y: Operand) -> Tensor:
     return torch.maximum(_as_tensor(x).float(), _as_tensor(y).float())
 
 
-@function("x where the condition holds, y elsewhere.", parameters=("condition", "x", "y"), group="arithmetic")
+@function(
+    "x where the condition holds, y elsewhere.",
+    parameters=("condition", "x", "y"),
+    group="arithmetic",
+)
 def where(condition: Tensor, x: Operand, y: Operand) -> Tensor:
     return torch.where(condition.bool(), _as_tensor(x).float(), _as_tensor(y).float())
 

@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 from headscript.errors import HeadscriptError
 from headscript.language.shapes import Shape, ShapeChecker
@@ -94,7 +95,7 @@ class _Gate:
     def __init__(self, filename: str) -> None:
         self.filename = filename
 
-    def refuse(self, node: ast.AST | None, reason: str) -> None:
+    def refuse(self, node: ast.AST | None, reason: str) -> NoReturn:
         raise GateError(self.filename, getattr(node, "lineno", 1), reason)
 
     def parse(self, source: str, mode: str) -> ast.Module:
@@ -151,11 +152,9 @@ class _Gate:
         last = body[-1] if body else node
         if not isinstance(last, ast.Return) or last.value is None:
             self.refuse(last, "the function must end with 'return softmax(...)'.")
-            raise AssertionError
         self.check_expression(last.value)
         if checker.shape(last.value) is not Shape.PAIR:
             self.refuse(last, "the function must return one value a pair, as softmax(...) does.")
-        checker.refuse_unused_softmax_mask(last.value)
         return CheckedProgram(
             explanation, constants, default_nodes, assignments, last.value, checker
         )
@@ -172,7 +171,9 @@ class _Gate:
             self.refuse(node, "leave out the annotations; constants are numbers.")
         names = [argument.arg for argument in arguments.args[1:]]
         if len(arguments.defaults) != len(names):
-            self.refuse(node, "each parameter but text needs a number as its default, as in sink=4.1.")
+            self.refuse(
+                node, "each parameter but text needs a number as its default, as in sink=4.1."
+            )
         if len(names) > MAX_CONSTANTS:
             self.refuse(node, f"a program has at most {MAX_CONSTANTS} constants.")
         constants = {}
@@ -180,22 +181,17 @@ class _Gate:
             value = literal_number(default)
             if value is None:
                 self.refuse(default, f"the default of {argument.arg} must be a plain number.")
-                raise AssertionError
-            self._check_magnitude(default, value)
+                self._check_magnitude(default, value)
             self._check_new_name(argument, argument.arg)
             constants[argument.arg] = float(value)
         return constants, dict(zip(names, arguments.defaults, strict=True))
 
-    def _check_assignment(
-        self, statement: ast.stmt, checker: ShapeChecker
-    ) -> tuple[str, ast.expr]:
+    def _check_assignment(self, statement: ast.stmt, checker: ShapeChecker) -> tuple[str, ast.expr]:
         if not isinstance(statement, ast.Assign):
             self.refuse(statement, _advice(statement))
-            raise AssertionError
         target = statement.targets[0]
         if len(statement.targets) != 1 or not isinstance(target, ast.Name):
             self.refuse(statement, "assign to one plain name, as in nearby = text.within(5).")
-            raise AssertionError
         if target.id in checker.names:
             self.refuse(statement, f"{target.id!r} is already taken; assign to a new name.")
         self._check_new_name(target, target.id)
@@ -229,7 +225,9 @@ class _Gate:
                 if len(node.ops) != 1:
                     self.refuse(node, "compare two values at a time and join by &, not a < b < c.")
                 if not isinstance(node.ops[0], _COMPARISONS):
-                    self.refuse(node, "use <, <=, >, >=, == or !=, or text.one_of(...), not is or in.")
+                    self.refuse(
+                        node, "use <, <=, >, >=, == or !=, or text.one_of(...), not is or in."
+                    )
             elif isinstance(node, ast.BinOp):
                 if not isinstance(node.op, _OPERATORS):
                     self.refuse(node, "use +, -, *, /, **, & and | alone.")
@@ -319,7 +317,9 @@ def _walk(root: ast.expr) -> Iterator[tuple[ast.AST, int]]:
         yield node, depth
         if isinstance(node, ast.BinOp):
             chain = isinstance(node.op, ast.Add | ast.Sub)
-            chain &= isinstance(node.left, ast.BinOp) and isinstance(node.left.op, ast.Add | ast.Sub)
+            chain &= isinstance(node.left, ast.BinOp) and isinstance(
+                node.left.op, ast.Add | ast.Sub
+            )
             waiting += [(node.left, depth if chain else depth + 1), (node.right, depth + 1)]
         else:
             waiting += [

@@ -22,7 +22,11 @@ def _along_queries(text: Text, key_flags: Tensor) -> Tensor:
     return key_flags[None, :].expand(len(text), len(text))
 
 
-@relation("The query may look at the key: in a decoder at itself and what is before it, in an encoder at all.", group="position", phrase="all tokens in view")
+@relation(
+    "The query may look at the key: in a decoder at itself and what is before it, in an encoder at all.",
+    group="position",
+    phrase="all tokens in view",
+)
 def allowed(text: Text) -> Tensor:
     full = torch.ones(len(text), len(text), dtype=torch.bool)
     return full.tril() if text.causal else full
@@ -36,12 +40,22 @@ def first(text: Text) -> Tensor:
     return _along_queries(text, torch.arange(len(text)) == 0)
 
 
-@relation("The key is the text's last token (never so in a decoder but for the last query).", group="position", phrase="the last token", prefix_consistent=False)
+@relation(
+    "The key is the text's last token (never so in a decoder but for the last query).",
+    group="position",
+    phrase="the last token",
+    prefix_consistent=False,
+)
 def last(text: Text) -> Tensor:
     return _along_queries(text, torch.arange(len(text)) == len(text) - 1)
 
 
-@relation("The key is the token at this place, counted from 0.", parameters=("place",), group="position", phrase="the token at place {place}")
+@relation(
+    "The key is the token at this place, counted from 0.",
+    parameters=("place",),
+    group="position",
+    phrase="the token at place {place}",
+)
 def at(text: Text, place: int) -> Tensor:
     return _along_queries(text, torch.arange(len(text)) == place)
 
@@ -51,22 +65,41 @@ def itself(text: Text) -> Tensor:
     return torch.eye(len(text), dtype=torch.bool)
 
 
-@relation("How many tokens lie from key to query, as a positive number in either direction.", group="position", phrase="distance")
+@relation(
+    "How many tokens lie from key to query, as a positive number in either direction.",
+    group="position",
+    phrase="distance",
+)
 def distance(text: Text) -> Tensor:
     return (_query_index(text) - _key_index(text)).abs().float()
 
 
-@relation("The key is k tokens before the query.", parameters=("k",), group="position", phrase="the token {k} before")
+@relation(
+    "The key is k tokens before the query.",
+    parameters=("k",),
+    group="position",
+    phrase="the token {k} before",
+)
 def previous(text: Text, k: int = 1) -> Tensor:
     return _query_index(text) - _key_index(text) == k
 
 
-@relation("The key is k tokens after the query (encoders).", parameters=("k",), group="position", phrase="the token {k} after")
+@relation(
+    "The key is k tokens after the query (encoders).",
+    parameters=("k",),
+    group="position",
+    phrase="the token {k} after",
+)
 def following(text: Text, k: int = 1) -> Tensor:
     return _key_index(text) - _query_index(text) == k
 
 
-@relation("Key and query are at most k tokens apart.", parameters=("k",), group="position", phrase="tokens at most {k} away")
+@relation(
+    "Key and query are at most k tokens apart.",
+    parameters=("k",),
+    group="position",
+    phrase="tokens at most {k} away",
+)
 def within(text: Text, k: int) -> Tensor:
     return text.distance <= k
 
@@ -79,12 +112,20 @@ def earlier(text: Text) -> Tensor:
 # Sameness ----------------------------------------------------------------------------------------
 
 
-@relation("The key is another place of the query's very token.", group="sameness", phrase="the same token elsewhere")
+@relation(
+    "The key is another place of the query's very token.",
+    group="sameness",
+    phrase="the same token elsewhere",
+)
 def same_token(text: Text) -> Tensor:
     return (text.token_ids[:, None] == text.token_ids[None, :]) & ~text.itself
 
 
-@relation("The key is another place of the query's word, whatever its case and leading space.", group="sameness", phrase="the same word elsewhere")
+@relation(
+    "The key is another place of the query's word, whatever its case and leading space.",
+    group="sameness",
+    phrase="the same word elsewhere",
+)
 def same_word(text: Text) -> Tensor:
     numbers: dict[str, int] = {}
     words = [surface.strip().lower() for surface in text.surfaces]
@@ -92,7 +133,11 @@ def same_word(text: Text) -> Tensor:
     return (ids[:, None] == ids[None, :]) & ~text.itself
 
 
-@relation("The key follows an earlier place of the query's token (induction).", group="sameness", phrase="what followed the same token earlier")
+@relation(
+    "The key follows an earlier place of the query's token (induction).",
+    group="sameness",
+    phrase="what followed the same token earlier",
+)
 def after_same(text: Text) -> Tensor:
     n = len(text)
     followed = torch.zeros(n, n, dtype=torch.bool)
@@ -100,7 +145,11 @@ def after_same(text: Text) -> Tensor:
     return followed & (_key_index(text) <= _query_index(text))
 
 
-@relation("The key follows an earlier place of the query's token and the token before it.", group="sameness", phrase="what followed the same two tokens earlier")
+@relation(
+    "The key follows an earlier place of the query's token and the token before it.",
+    group="sameness",
+    phrase="what followed the same two tokens earlier",
+)
 def after_same_pair(text: Text) -> Tensor:
     n = len(text)
     pair = torch.zeros(n, n, dtype=torch.bool)
@@ -108,7 +157,11 @@ def after_same_pair(text: Text) -> Tensor:
     return pair & (_key_index(text) <= _query_index(text))
 
 
-@relation("The key stands before an earlier place of the query's token.", group="sameness", phrase="what came before the same token earlier")
+@relation(
+    "The key stands before an earlier place of the query's token.",
+    group="sameness",
+    phrase="what came before the same token earlier",
+)
 def before_same(text: Text) -> Tensor:
     n = len(text)
     preceding = torch.zeros(n, n, dtype=torch.bool)
@@ -116,7 +169,9 @@ def before_same(text: Text) -> Tensor:
     return preceding & (_key_index(text) + 1 < _query_index(text))
 
 
-@relation("Key and query follow the same token.", group="sameness", phrase="tokens after the same token")
+@relation(
+    "Key and query follow the same token.", group="sameness", phrase="tokens after the same token"
+)
 def same_before(text: Text) -> Tensor:
     n = len(text)
     same = torch.zeros(n, n, dtype=torch.bool)
@@ -124,7 +179,11 @@ def same_before(text: Text) -> Tensor:
     return same
 
 
-@relation("Cosine of the input embeddings of query and key, -1 to 1.", group="sameness", phrase="likeness of the embeddings")
+@relation(
+    "Cosine of the input embeddings of query and key, -1 to 1.",
+    group="sameness",
+    phrase="likeness of the embeddings",
+)
 def similarity(text: Text) -> Tensor:
     if text.embeddings is None:
         return torch.zeros(len(text), len(text))
@@ -140,12 +199,18 @@ def same_sentence(text: Text) -> Tensor:
     return text.sentence[:, None] == text.sentence[None, :]
 
 
-@relation("How many sentences lie from key to query.", group="sentences", phrase="sentences between")
+@relation(
+    "How many sentences lie from key to query.", group="sentences", phrase="sentences between"
+)
 def sentence_distance(text: Text) -> Tensor:
     return (text.sentence[:, None] - text.sentence[None, :]).abs()
 
 
-@relation("The key is the first token of the query's sentence.", group="sentences", phrase="the sentence's first token")
+@relation(
+    "The key is the first token of the query's sentence.",
+    group="sentences",
+    phrase="the sentence's first token",
+)
 def sentence_start(text: Text) -> Tensor:
     return text.same_sentence & text.opens_sentence[None, :]
 
@@ -153,26 +218,46 @@ def sentence_start(text: Text) -> Tensor:
 # Over a token property ---------------------------------------------------------------------------
 
 
-@relation("The key has the property and no token after it, up to the query, has.", parameters=("property",), group="latest and earliest", phrase="the latest of {property}")
+@relation(
+    "The key has the property and no token after it, up to the query, has.",
+    parameters=("property",),
+    group="latest and earliest",
+    phrase="the latest of {property}",
+)
 def latest(text: Text, property: Tensor) -> Tensor:
     flags = property.bool()
     place = torch.where(flags, torch.arange(len(text)), torch.full((len(text),), -1))
     return place.cummax(0).values[:, None] == torch.where(flags, place, torch.full_like(place, -2))
 
 
-@relation("The key is the text's k-th token with the property, counted from 1.", parameters=("property", "k"), group="latest and earliest", phrase="number {k} of {property}")
+@relation(
+    "The key is the text's k-th token with the property, counted from 1.",
+    parameters=("property", "k"),
+    group="latest and earliest",
+    phrase="number {k} of {property}",
+)
 def nth(text: Text, property: Tensor, k: int) -> Tensor:
     flags = property.bool()
     return _along_queries(text, flags & (flags.long().cumsum(0) == k))
 
 
-@relation("How many tokens with the property lie after the key, up to the query.", parameters=("property",), group="latest and earliest", phrase="count of {property} between")
+@relation(
+    "How many tokens with the property lie after the key, up to the query.",
+    parameters=("property",),
+    group="latest and earliest",
+    phrase="count of {property} between",
+)
 def between(text: Text, property: Tensor) -> Tensor:
     count = property.float().cumsum(0)
     return (count[:, None] - count[None, :]).abs()
 
 
-@relation("The token after the key, if the query may see it, has the property.", parameters=("property",), group="latest and earliest", phrase="tokens before {property}")
+@relation(
+    "The token after the key, if the query may see it, has the property.",
+    parameters=("property",),
+    group="latest and earliest",
+    phrase="tokens before {property}",
+)
 def before(text: Text, property: Tensor) -> Tensor:
     flags = property.bool()
     ahead = torch.cat([flags[1:], torch.zeros_like(flags[:1])])

@@ -12,6 +12,7 @@ import enum
 import inspect
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NoReturn
 
 from headscript.language.vocabulary import VOCABULARY, Entry
 
@@ -24,7 +25,12 @@ class Shape(enum.Enum):
     PAIR = "relation"
 
 
-_PLAIN = {"property": "a token property", "str": "a string", "int": "a whole number", "float": "a number"}
+_PLAIN = {
+    "property": "a token property",
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+}
 
 
 @lru_cache(maxsize=1024)
@@ -60,7 +66,7 @@ class ShapeChecker:
         self,
         names: dict[str, Shape],
         imported: set[str] | None,
-        refuse: Callable[[ast.AST | None, str], None],
+        refuse: Callable[[ast.AST | None, str], NoReturn],
     ) -> None:
         self.names = names
         self.imported = imported
@@ -75,9 +81,6 @@ class ShapeChecker:
         self.names[name] = self.shape(value)
         if self._is_in_view(value):
             self._only_in_view.add(name)
-
-    def refuse_unused_softmax_mask(self, result: ast.expr) -> None:
-        """Nothing to refuse: a mask is checked when the program is called."""
 
     def shape(self, node: ast.expr) -> Shape:
         """The shape of an expression; refuses names, entries and mixtures that cannot be."""
@@ -119,7 +122,9 @@ class ShapeChecker:
             entry = self._entry(node)
             if entry.parameters:
                 arguments = ", ".join(entry.parameters)
-                self.refuse(node, f"text.{entry.name} needs arguments: text.{entry.name}({arguments}).")
+                self.refuse(
+                    node, f"text.{entry.name} needs arguments: text.{entry.name}({arguments})."
+                )
             return self._shape_of(entry)
         if isinstance(node, ast.Call):
             if node.keywords:
@@ -139,13 +144,13 @@ class ShapeChecker:
             self.refuse(node, "only text has entries, as in text.is_comma; leave out this dot.")
         entry = VOCABULARY.get(node.attr)
         if entry is None or entry.kind == "function":
-            kind = "text entry"
             self.refuse(
                 node,
                 f"the vocabulary has no entry text.{node.attr}"
-                + VOCABULARY.suggestion(node.attr, kind, or_else="; docs/language.md lists all."),
+                + VOCABULARY.suggestion(
+                    node.attr, "entry", or_else="; docs/language.md lists all."
+                ),
             )
-            raise AssertionError
         self.entries.add(entry.name)
         self.prefix_consistent &= entry.prefix_consistent
         return entry
@@ -160,7 +165,9 @@ class ShapeChecker:
         kinds, needed, repeats = expected_arguments(entry)
         given = len(node.args)
         if given < needed or (given > len(kinds) and not repeats):
-            self.refuse(node, f"{said} takes {said}({', '.join(entry.parameters)}), not {given} arguments.")
+            self.refuse(
+                node, f"{said} takes {said}({', '.join(entry.parameters)}), not {given} arguments."
+            )
         for place, argument in enumerate(node.args):
             kind = kinds[min(place, len(kinds) - 1)]
             if kind == "property":
@@ -177,7 +184,6 @@ class ShapeChecker:
         entry = VOCABULARY.get(name)
         if entry is None or entry.kind != "function":
             self._refuse_name(function, "function")
-            raise AssertionError
         if self.imported is not None and name not in self.imported:
             self.refuse(node, f"{name} is not imported; add it to the import at the top.")
         _, needed, repeats = expected_arguments(entry)
@@ -221,13 +227,12 @@ class ShapeChecker:
         self.refuse(
             node, "this joins a token property and a relation; lift the property by query or key."
         )
-        raise AssertionError
 
     def _need_condition(self, node: ast.AST, *shapes: Shape) -> None:
         if Shape.NUMBER in shapes:
             self.refuse(node, "~, &, | and where need conditions on the text, not numbers.")
 
-    def _refuse_name(self, node: ast.Name, kind: str = "name") -> None:
+    def _refuse_name(self, node: ast.Name, kind: str = "name") -> NoReturn:
         if node.id == "text":
             self.refuse(node, "text itself is no value; use its entries, as in text.is_comma.")
         entry = VOCABULARY.get(node.id)

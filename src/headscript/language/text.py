@@ -44,7 +44,9 @@ class Text:
         self.vocabulary_size = vocabulary_size
         self.causal = causal
         self.special = tuple(special) if special is not None else (False,) * len(surfaces)
-        self.embeddings = embeddings  # (n, width) input embeddings, or None where the model is not at hand
+        self.embeddings = (
+            embeddings  # (n, width) input embeddings, or None where the model is not at hand
+        )
         self._values: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:

@@ -46,7 +46,7 @@ CLOSED_CLASS = frozenset(
     + "there here then too very just also again now only even still".split()
 )
 SENTENCE_ENDS = ".!?"
-QUOTES = "\"“”«»"
+QUOTES = '"“”«»'
 
 
 def _flags(text: Text, holds: Callable[[str], bool]) -> Tensor:
@@ -77,12 +77,16 @@ def starts_word(text: Text) -> Tensor:
     return torch.tensor(starts, dtype=torch.bool)
 
 
-@token_property("The token goes on with a word begun before it.", group="form", phrase="word continuations")
+@token_property(
+    "The token goes on with a word begun before it.", group="form", phrase="word continuations"
+)
 def continues_word(text: Text) -> Tensor:
     return _flags(text, lambda surface: surface[:1].isalnum()) & ~text.starts_word
 
 
-@token_property("The token begins with a capital letter.", group="form", phrase="capitalised tokens")
+@token_property(
+    "The token begins with a capital letter.", group="form", phrase="capitalised tokens"
+)
 def is_capitalized(text: Text) -> Tensor:
     return _flags(text, lambda surface: surface[:1].isupper())
 
@@ -97,7 +101,11 @@ def is_punctuation(text: Text) -> Tensor:
     return _flags(text, lambda surface: not any(c.isalnum() for c in surface)) & ~text.is_special
 
 
-@token_property("The token is one of the tokenizer's special ones ([CLS], <s>, ...).", group="form", phrase="special tokens")
+@token_property(
+    "The token is one of the tokenizer's special ones ([CLS], <s>, ...).",
+    group="form",
+    phrase="special tokens",
+)
 def is_special(text: Text) -> Tensor:
     return torch.tensor(text.special, dtype=torch.bool)
 
@@ -112,32 +120,54 @@ def is_period(text: Text) -> Tensor:
     return _flags(text, lambda surface: "." in surface and not any(c.isalnum() for c in surface))
 
 
-@token_property("The token contains an exclamation or question mark.", group="punctuation", phrase="exclamation and question marks")
+@token_property(
+    "The token contains an exclamation or question mark.",
+    group="punctuation",
+    phrase="exclamation and question marks",
+)
 def is_exclamation(text: Text) -> Tensor:
     return _flags(text, lambda surface: any(c in "!?" for c in surface))
 
 
-@token_property("The token contains a full stop, exclamation or question mark.", group="punctuation", phrase="sentence ends")
+@token_property(
+    "The token contains a full stop, exclamation or question mark.",
+    group="punctuation",
+    phrase="sentence ends",
+)
 def is_sentence_end(text: Text) -> Tensor:
-    return _flags(text, lambda s: any(c in SENTENCE_ENDS for c in s) and not any(c.isalnum() for c in s))
+    return _flags(
+        text, lambda s: any(c in SENTENCE_ENDS for c in s) and not any(c.isalnum() for c in s)
+    )
 
 
-@token_property("The token contains a double quotation mark.", group="punctuation", phrase="quotation marks")
+@token_property(
+    "The token contains a double quotation mark.", group="punctuation", phrase="quotation marks"
+)
 def is_quote(text: Text) -> Tensor:
     return _flags(text, lambda surface: any(c in QUOTES for c in surface))
 
 
-@token_property("The token is or ends with a line break.", group="punctuation", phrase="line breaks")
+@token_property(
+    "The token is or ends with a line break.", group="punctuation", phrase="line breaks"
+)
 def is_newline(text: Text) -> Tensor:
     return torch.tensor(["\n" in surface for surface in text.surfaces], dtype=torch.bool)
 
 
-@token_property("The token begins with an apostrophe: 's, 't, n't.", group="punctuation", phrase="apostrophe endings")
+@token_property(
+    "The token begins with an apostrophe: 's, 't, n't.",
+    group="punctuation",
+    phrase="apostrophe endings",
+)
 def is_contraction(text: Text) -> Tensor:
     return _flags(text, lambda surface: surface[:1] in ("'", "’") and len(surface) > 1)
 
 
-@token_property("The token is a colon, semicolon, dash or bracket.", group="punctuation", phrase="colons, dashes and brackets")
+@token_property(
+    "The token is a colon, semicolon, dash or bracket.",
+    group="punctuation",
+    phrase="colons, dashes and brackets",
+)
 def is_separator(text: Text) -> Tensor:
     return _flags(text, lambda surface: _only(surface, ":;-–—()[]{}/|"))
 
@@ -145,22 +175,36 @@ def is_separator(text: Text) -> Tensor:
 # Word classes ------------------------------------------------------------------------------------
 
 
-@token_property("The token is a determiner (the, a, this, some, ...).", group="word class", phrase="determiners")
+@token_property(
+    "The token is a determiner (the, a, this, some, ...).", group="word class", phrase="determiners"
+)
 def is_determiner(text: Text) -> Tensor:
     return _is_one_of(text, DETERMINERS)
 
 
-@token_property("The token is a pronoun in subject form (he, she, it, they, ...).", group="word class", phrase="subject pronouns")
+@token_property(
+    "The token is a pronoun in subject form (he, she, it, they, ...).",
+    group="word class",
+    phrase="subject pronouns",
+)
 def is_subject_pronoun(text: Text) -> Tensor:
     return _is_one_of(text, SUBJECT_PRONOUNS)
 
 
-@token_property("The token is a pronoun in object form (him, her, them, ...).", group="word class", phrase="object pronouns")
+@token_property(
+    "The token is a pronoun in object form (him, her, them, ...).",
+    group="word class",
+    phrase="object pronouns",
+)
 def is_object_pronoun(text: Text) -> Tensor:
     return _is_one_of(text, OBJECT_PRONOUNS)
 
 
-@token_property("The token is a possessive (his, her, my, their, ...).", group="word class", phrase="possessives")
+@token_property(
+    "The token is a possessive (his, her, my, their, ...).",
+    group="word class",
+    phrase="possessives",
+)
 def is_possessive(text: Text) -> Tensor:
     return _is_one_of(text, POSSESSIVES)
 
@@ -170,22 +214,34 @@ def is_pronoun(text: Text) -> Tensor:
     return text.is_subject_pronoun | text.is_object_pronoun | text.is_possessive
 
 
-@token_property("The token is a preposition (of, in, to, with, ...).", group="word class", phrase="prepositions")
+@token_property(
+    "The token is a preposition (of, in, to, with, ...).", group="word class", phrase="prepositions"
+)
 def is_preposition(text: Text) -> Tensor:
     return _is_one_of(text, PREPOSITIONS)
 
 
-@token_property("The token is and, or, but, nor, yet.", group="word class", phrase="coordinating conjunctions")
+@token_property(
+    "The token is and, or, but, nor, yet.", group="word class", phrase="coordinating conjunctions"
+)
 def is_coordinator(text: Text) -> Tensor:
     return _is_one_of(text, COORDINATORS)
 
 
-@token_property("The token opens a subordinate clause (because, when, that, so, ...).", group="word class", phrase="subordinating conjunctions")
+@token_property(
+    "The token opens a subordinate clause (because, when, that, so, ...).",
+    group="word class",
+    phrase="subordinating conjunctions",
+)
 def is_subordinator(text: Text) -> Tensor:
     return _is_one_of(text, SUBORDINATORS)
 
 
-@token_property("The token is an auxiliary or modal verb (was, had, can, ...).", group="word class", phrase="auxiliary verbs")
+@token_property(
+    "The token is an auxiliary or modal verb (was, had, can, ...).",
+    group="word class",
+    phrase="auxiliary verbs",
+)
 def is_auxiliary(text: Text) -> Tensor:
     return _is_one_of(text, AUXILIARIES)
 
@@ -200,62 +256,110 @@ def is_negation(text: Text) -> Tensor:
     return _is_one_of(text, NEGATIONS)
 
 
-@token_property("The token is a question word (what, who, where, ...).", group="word class", phrase="question words")
+@token_property(
+    "The token is a question word (what, who, where, ...).",
+    group="word class",
+    phrase="question words",
+)
 def is_wh_word(text: Text) -> Tensor:
     return _is_one_of(text, WH_WORDS)
 
 
-@token_property("The token is a verb of saying (said, asked, cried, ...).", group="word class", phrase="verbs of saying")
+@token_property(
+    "The token is a verb of saying (said, asked, cried, ...).",
+    group="word class",
+    phrase="verbs of saying",
+)
 def is_speech_verb(text: Text) -> Tensor:
     return _is_one_of(text, SPEECH_VERBS)
 
 
-@token_property("The token is a word of a closed class: no noun, main verb, adjective or name.", group="word class", phrase="function words")
+@token_property(
+    "The token is a word of a closed class: no noun, main verb, adjective or name.",
+    group="word class",
+    phrase="function words",
+)
 def is_function_word(text: Text) -> Tensor:
     return _is_one_of(text, CLOSED_CLASS)
 
 
-@token_property("The token has letters and is of no closed class.", group="word class", phrase="content words")
+@token_property(
+    "The token has letters and is of no closed class.", group="word class", phrase="content words"
+)
 def is_content_word(text: Text) -> Tensor:
-    return _flags(text, lambda surface: surface[:1].isalpha()) & ~text.is_function_word & ~text.is_special
+    return (
+        _flags(text, lambda surface: surface[:1].isalpha())
+        & ~text.is_function_word
+        & ~text.is_special
+    )
 
 
-@token_property("The token is a capitalised content word within a sentence.", group="word class", phrase="names")
+@token_property(
+    "The token is a capitalised content word within a sentence.", group="word class", phrase="names"
+)
 def is_name(text: Text) -> Tensor:
     return text.is_content_word & text.is_capitalized & ~text.opens_sentence
 
 
-@token_property("The token, in lower case, ends with these letters and is no function word.", parameters=("ending",), group="form", phrase="words in -{ending}")
+@token_property(
+    "The token, in lower case, ends with these letters and is no function word.",
+    parameters=("ending",),
+    group="form",
+    phrase="words in -{ending}",
+)
 def ends_with(text: Text, ending: str) -> Tensor:
-    return _flags(text, lambda s: s.lower().endswith(ending) and len(s) > len(ending)) & text.is_content_word
+    return (
+        _flags(text, lambda s: s.lower().endswith(ending) and len(s) > len(ending))
+        & text.is_content_word
+    )
 
 
 # Literal tokens ----------------------------------------------------------------------------------
 
 
-@token_property("The token is one of these, exactly as written (a leading space counts).", parameters=("*tokens",), group="literal", phrase="{tokens}")
+@token_property(
+    "The token is one of these, exactly as written (a leading space counts).",
+    parameters=("*tokens",),
+    group="literal",
+    phrase="{tokens}",
+)
 def one_of(text: Text, *tokens: str) -> Tensor:
     known = frozenset(tokens)
     return torch.tensor([surface in known for surface in text.surfaces], dtype=torch.bool)
 
 
-@token_property("The token is one of these words, whatever its case and leading space.", parameters=("*words",), group="literal", phrase="{words}")
+@token_property(
+    "The token is one of these words, whatever its case and leading space.",
+    parameters=("*words",),
+    group="literal",
+    phrase="{words}",
+)
 def word_in(text: Text, *words: str) -> Tensor:
     return _is_one_of(text, frozenset(word.lower() for word in words))
 
 
-@token_property("How late the tokenizer learned the token, 0 (frequent) to 1 (rare): log(id + 1) / log(size).", group="literal", phrase="rarity")
+@token_property(
+    "How late the tokenizer learned the token, 0 (frequent) to 1 (rare): log(id + 1) / log(size).",
+    group="literal",
+    phrase="rarity",
+)
 def rarity(text: Text) -> Tensor:
     return torch.log(text.token_ids.float() + 1) / math.log(text.vocabulary_size + 1)
 
 
-@token_property("How many times this very token has come so far, this time counted.", group="occurrence", phrase="occurrence number")
+@token_property(
+    "How many times this very token has come so far, this time counted.",
+    group="occurrence",
+    phrase="occurrence number",
+)
 def occurrence(text: Text) -> Tensor:
     same = text.token_ids[:, None] == text.token_ids[None, :]
     return same.tril().sum(1).float()
 
 
-@token_property("The token has not come before.", group="occurrence", phrase="tokens seen for the first time")
+@token_property(
+    "The token has not come before.", group="occurrence", phrase="tokens seen for the first time"
+)
 def is_new(text: Text) -> Tensor:
     return text.occurrence == 1
 
@@ -263,12 +367,18 @@ def is_new(text: Text) -> Tensor:
 # Position and structure --------------------------------------------------------------------------
 
 
-@token_property("The token's place in the text, counted from 0.", group="structure", phrase="position")
+@token_property(
+    "The token's place in the text, counted from 0.", group="structure", phrase="position"
+)
 def position(text: Text) -> Tensor:
     return torch.arange(len(text), dtype=torch.float32)
 
 
-@token_property("The token is the first of a sentence: the text's first, or after a sentence end, line break or opening quote.", group="structure", phrase="sentence openings")
+@token_property(
+    "The token is the first of a sentence: the text's first, or after a sentence end, line break or opening quote.",
+    group="structure",
+    phrase="sentence openings",
+)
 def opens_sentence(text: Text) -> Tensor:
     opens, open_now = [], True
     for ends, surface, is_new_line, opens_quote in zip(
@@ -287,24 +397,39 @@ def opens_sentence(text: Text) -> Tensor:
     return torch.tensor(opens, dtype=torch.bool)
 
 
-@token_property("The number of sentences opened before this token's own.", group="structure", phrase="sentence number")
+@token_property(
+    "The number of sentences opened before this token's own.",
+    group="structure",
+    phrase="sentence number",
+)
 def sentence(text: Text) -> Tensor:
     return (text.opens_sentence.float().cumsum(0) - 1).clamp(min=0)
 
 
-@token_property("How many tokens the sentence has had before this one.", group="structure", phrase="place in the sentence")
+@token_property(
+    "How many tokens the sentence has had before this one.",
+    group="structure",
+    phrase="place in the sentence",
+)
 def sentence_position(text: Text) -> Tensor:
     place = torch.arange(len(text))
     opening = torch.where(text.opens_sentence, place, torch.zeros_like(place)).cummax(0).values
     return (place - opening).float()
 
 
-@token_property("The token stands inside double quotation marks.", group="structure", phrase="tokens in quotes")
+@token_property(
+    "The token stands inside double quotation marks.", group="structure", phrase="tokens in quotes"
+)
 def in_quote(text: Text) -> Tensor:
     quotes = torch.tensor([sum(c in QUOTES for c in surface) for surface in text.surfaces])
     return (quotes.cumsum(0) - quotes) % 2 == 1
 
 
-@token_property("The token before this one has the given property.", parameters=("property",), group="structure", phrase="tokens after {property}")
+@token_property(
+    "The token before this one has the given property.",
+    parameters=("property",),
+    group="structure",
+    phrase="tokens after {property}",
+)
 def after(text: Text, property: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(property[:1]), property[:-1]])

@@ -67,10 +67,27 @@ class Vocabulary:
         """The entry of that name; raises HeadscriptError with the nearest names otherwise."""
         entry = self.get(name)
         if entry is None:
-            near = difflib.get_close_matches(name, self._entries, n=2)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise HeadscriptError(f"The vocabulary has no entry {name!r}.{hint}")
+            hint = self.suggestion(name, or_else=".")
+            raise HeadscriptError(f"The vocabulary has no entry {name!r}{hint}")
         return entry
+
+    def suggestion(
+        self, name: str, kind: Literal["any", "entry", "function"] = "any", *, or_else: str
+    ) -> str:
+        """The end of a sentence about an unknown name: the nearest names, or `or_else`.
+
+        `kind` says whether functions, or entries of `text`, or both could have been meant.
+        """
+        possible = [
+            entry.name
+            for entry in self
+            if kind == "any" or (entry.kind == "function") == (kind == "function")
+        ]
+        near = difflib.get_close_matches(name, possible, n=2)
+        if not near:
+            return or_else
+        prefix = "text." if kind == "entry" else ""
+        return "; did you mean " + " or ".join(prefix + other for other in near) + "?"
 
     def __iter__(self) -> Iterator[Entry]:
         self._load_plugins()
@@ -102,7 +119,9 @@ def token_property(
     register: Vocabulary = VOCABULARY,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a token property: (text, *arguments) -> (n,) bool or float."""
-    return _registering("token property", meaning, phrase, parameters, prefix_consistent, group, register)
+    return _registering(
+        "token property", meaning, phrase, parameters, prefix_consistent, group, register
+    )
 
 
 def relation(

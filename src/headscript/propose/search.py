@@ -52,6 +52,9 @@ class Step:
 
     terms: tuple[Term, ...]
     weights: tuple[float, ...]
+    strengths: tuple[float, ...]
+    """How much each term moves the scores of a row: the standard deviation of weight times feature
+    under the pattern, as a share of the sum over terms."""
     iou: float
     """On the rows it was fitted on."""
 
@@ -173,7 +176,8 @@ def _frontier(
     while True:
         if len(terms) <= settings.max_terms:
             iou = float(rows.iou(fitted.pattern[:, None], actual[:, None]))
-            steps.append(Step(tuple(terms), tuple(fitted.weights.tolist()), iou))
+            rounded = tuple(float(f"{weight:.4g}") for weight in fitted.weights.tolist())
+            steps.append(Step(tuple(terms), rounded, _strengths(rows, features, fitted), iou))
         if len(terms) == 1:
             break
         # Far above the limit several go at once; below it each step is a point of the frontier.
@@ -202,6 +206,16 @@ def _without_least(
     gone = set(drop.tolist())
     keep = [index for index in range(len(worth)) if index not in gone]
     return keep, weights[keep]
+
+
+def _strengths(rows: Rows, features: Tensor, fitted: Fitted) -> tuple[float, ...]:
+    """How much each term moves the scores of a row, as shares that sum to 1."""
+    by = fitted.pattern[None]
+    mean = rows.weighted_row_sums(by, features)[0]
+    square = rows.weighted_row_sums(by, features.square())[0]
+    variance = (square - mean.square()).clamp(min=0).mean(0)
+    moved = fitted.weights.abs() * variance.sqrt()
+    return tuple(round(share, 4) for share in (moved / moved.sum().clamp(min=1e-12)).tolist())
 
 
 def choose_step(steps: Sequence[Step], held_out: Sequence[float], price: float) -> int:

@@ -1,0 +1,154 @@
+"""One head closely: its program, its scores, and what both do on its best and worst text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from headscript.errors import HeadscriptError
+from headscript.heads import Head, parse_heads
+from headscript.language import Text, read_text
+from headscript.programs import Program
+from headscript.recording import Recording
+from headscript.results import HeadResult
+from headscript.runs import Run, RunText
+from headscript.packing import pack_rows
+from headscript.similarity import iou
+
+_NEED_EMBEDDINGS = frozenset({"similarity"})
+"""Entries of the vocabulary that look at the model's input embeddings."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """A head and its program on one text."""
+
+    text_id: str
+    iou: float
+    surfaces: tuple[str, ...]
+    real: Tensor
+    """(n, n), the model's own pattern."""
+    predicted: Tensor
+    """(n, n), the program's."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; weights rounded to what float16 holds."""
+        return {
+            "text": self.text_id,
+            "iou": self.iou,
+            "tokens": list(self.surfaces),
+            "model": _rounded(self.real),
+            "program": _rounded(self.predicted),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """All that a run knows of one head."""
+
+    head: Head
+    scores: HeadResult
+    program: Program | None
+    """As it is in the run's folder now; none where the head is not covered."""
+    edited: bool
+    """Whether that is another program than the one the scores are of."""
+    best: Sighting | None
+    """On the test text where it does best; none where the run's recording is gone."""
+    worst: Sighting | None
+    note: str
+    """Why patterns are missing, or nothing."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        program = self.program
+        return {
+            "head": str(self.head),
+            "source": None if program is None else program.source,
+            "explanation": None if program is None else program.explanation,
+            "constants": None if program is None else dict(program.constants),
+            "edited": self.edited,
+            "scores": self.scores.model_dump(mode="json"),
+            "best": None if self.best is None else self.best.as_json(),
+            "worst": None if self.worst is None else self.worst.as_json(),
+        }
+
+
+def portrait(run: Run, head: Head | str) -> Portrait:
+    """Look at one head of a finished run.
+
+    Raises HeadscriptError where the run is not finished or does not have the head, and where the
+    gate refuses the program's file, naming the line.
+    """
+    if isinstance(head, str):
+        chosen = parse_heads(str(Head.parse(head)), run.model.heads_per_layer)
+        head = chosen[0]
+    scores = next((row for row in run.results().heads if (row.layer, row.head) == head), None)
+    if scores is None:
+        raise HeadscriptError(
+            f"The run in {run.directory} did not explain {head}: it was asked for "
+            f"{run.config.heads}."
+        )
+    file = run.program_file(head)
+    if not file.is_file():
+        return Portrait(head, scores, None, False, None, None, f"no program: {scores.status}")
+    program = Program.load(file)
+    best = worst = None
+    note = ""
+    try:
+        best, worst = _sightings(run, head, program, [scores.best_text, scores.worst_text])
+    except HeadscriptError as error:
+        note = f"no patterns: {error}"
+    edited = scores.program_key not in (None, program.key)
+    return Portrait(head, scores, program, edited, best, worst, note)
+
+
+def _sightings(
+    run: Run, head: Head, program: Program, ids: list[str | None]
+) -> list[Sighting | None]:
+    recording = Recording.open(run.recording_folder("test"))
+    numbers = {text.id: number for number, text in enumerate(run.texts("test"))}
+    texts = run.texts("test")
+    read = _Reader(run, program)
+    sightings: list[Sighting | None] = []
+    for text_id in ids:
+        if text_id is None or text_id not in numbers:
+            sightings.append(None)
+            continue
+        number = numbers[text_id]
+        real = recording.pattern(head, number)
+        text = read(texts[number])
+        predicted = program(text).detach()
+        similarity = iou(pack_rows(predicted, text.causal), pack_rows(real, text.causal))
+        sightings.append(Sighting(text_id, float(similarity), text.surfaces, real, predicted))
+    return sightings
+
+
+class _Reader:
+    """Makes the texts of a run into what a program looks at, without the model where that does."""
+
+    def __init__(self, run: Run, program: Program) -> None:
+        from transformers import AutoTokenizer
+
+        self.causal = run.model.causal
+        self.table: Tensor | None = None
+        if program.entries & _NEED_EMBEDDINGS:
+            from headscript.models import load_model
+
+            self.table = load_model(run.config.model).network.get_input_embeddings().weight.detach()
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(str(run.tokenizer_folder))
+        except Exception as error:  # the readers of transformers raise what they like
+            raise HeadscriptError(
+                f"the tokenizer in {run.tokenizer_folder} cannot be loaded"
+            ) from error
+
+    def __call__(self, text: RunText) -> Text:
+        return read_text(
+            self.tokenizer, text.token_ids, causal=self.causal, embedding_table=self.table
+        )
+
+
+def _rounded(pattern: Tensor) -> list[list[float]]:
+    return [[round(weight, 4) for weight in row] for row in pattern.tolist()]

@@ -1,0 +1,253 @@
+"""A run's programs on texts the run has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from headscript.errors import HeadscriptError
+from headscript.events import Event, Listener, ignore
+from headscript.heads import Head, parse_heads
+from headscript.language import Text, read_text
+from headscript.models import Model, load_model, observed
+from headscript.models.probe import run_backbone
+from headscript.packing import check_rows, pack, pack_rows, unpack
+from headscript.programs import Program
+from headscript.recording import Recording
+from headscript.results import Interval, IouSummary, TermsSummary
+from headscript.runs import Run
+from headscript.similarity import (
+    MeanByPosition,
+    baseline_patterns,
+    bootstrap_interval,
+    iou,
+    mean_bootstrap_interval,
+)
+from headscript.texts import Document
+
+_LONGEST_MEAN = 512
+"""Positions that the mean pattern by position knows; beyond, it is uniform."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class HeadScore(_Frozen):
+    """One head on the texts scored."""
+
+    head: str
+    iou: float
+    """Mean over texts; a text on which the program fails counts as 0."""
+    ci95: Interval
+    terms: int
+    prefix_consistent: bool
+    baselines: dict[str, float]
+    status: str = "ok"
+    """"ok", or why the program fails on a text."""
+
+
+class Score(_Frozen):
+    """All heads that have a program, on the texts scored."""
+
+    iou: IouSummary
+    baselines: dict[str, float]
+    """Mean IoU over the same heads and texts."""
+    coverage: float
+    """Share of the run's heads whose program works on every text."""
+    prefix_consistent: float
+    """Share of the programs that are."""
+    terms: TermsSummary
+    heads: int
+    """Heads that have a program; the means are over these."""
+    texts: int
+    tokens: int
+    by_head: list[HeadScore]
+
+
+@dataclass
+class _Tally:
+    """IoU of every head on every text, as it comes in."""
+
+    programs: Tensor  # (heads, texts)
+    baselines: dict[str, Tensor]  # each (heads, texts)
+    failures: dict[Head, str]
+
+
+def score_run(
+    run: Run,
+    documents: Sequence[Document],
+    *,
+    max_tokens: int | None = None,
+    model: str | Path | Model | None = None,
+    seed: int | None = None,
+    on_event: Listener = ignore,
+) -> Score:
+    """Score the programs in a run's folder, as they are now, on the attention of its model.
+
+    Nothing is written. `max_tokens` None takes that of the run. `model` says where the run's model
+    is, or is that model, where its own name does not lead there; its weights must be those the run
+    was made with. `seed` (None: the run's) is that of the random baselines and the bootstrap.
+
+    Raises HeadscriptError where the run is not finished, the gate refuses a program (naming its
+    line), the model is another one, or a text is longer than the model takes.
+    """
+    run.results()
+    asked = parse_heads(run.config.heads, run.model.heads_per_layer)
+    programs = load_programs(run, asked)
+    if not isinstance(model, Model):
+        model = load_model(model or run.config.model, on_event=on_event)
+    if model.weights_hash != run.model.weights_hash:
+        raise HeadscriptError(
+            f"{model.name} is not the model of {run.directory}: its weights have another hash than "
+            f"those of {run.model.name}, {run.model.weights_hash[:12]}."
+        )
+    ids = [
+        model.encode(document.text, max_tokens or run.config.max_tokens) for document in documents
+    ]
+    empty = next((number for number, tokens in enumerate(ids) if not tokens), None)
+    if empty is not None:
+        raise HeadscriptError(
+            f"Text {documents[empty].id!r} is empty: it has no tokens to look at."
+        )
+    seed = run.config.seed if seed is None else seed
+    tally = _tally(run, model, programs, ids, seed, on_event)
+    return _score(programs, tally, len(asked), ids, seed)
+
+
+def load_programs(run: Run, heads: Sequence[Head]) -> dict[Head, Program]:
+    """The programs of those heads that have one in the run's folder, in the order of `heads`.
+
+    Raises HeadscriptError where there is none at all, or the gate refuses one, naming its line.
+    """
+    programs = {
+        head: Program.load(run.program_file(head))
+        for head in heads
+        if run.program_file(head).is_file()
+    }
+    if not programs:
+        raise HeadscriptError(f"The run in {run.directory} has no programs to score.")
+    return programs
+
+
+def _tally(
+    run: Run,
+    model: Model,
+    programs: Mapping[Head, Program],
+    ids: Sequence[Sequence[int]],
+    seed: int,
+    on_event: Listener,
+) -> _Tally:
+    """Show the model one text after another, and compare layer by layer as it computes."""
+    heads = list(programs)
+    place = {head: number for number, head in enumerate(heads)}
+    of_layer: dict[int, list[Head]] = {}
+    for head in heads:
+        of_layer.setdefault(head.layer, []).append(head)
+    mean = _mean_by_position(run, heads, max(map(len, ids)))
+    embeddings = model.network.get_input_embeddings().weight.detach()
+    generator = torch.Generator().manual_seed(seed)
+    tally = _Tally(torch.zeros(len(heads), len(ids)), {}, {})
+
+    for number, tokens in enumerate(ids):
+        text = read_text(model.tokenizer, tokens, causal=model.causal, embedding_table=embeddings)
+        means = None if mean is None else mean.packed(len(text))
+        simple = baseline_patterns(text, means, generator)
+        for name in simple:
+            tally.baselines.setdefault(name, torch.zeros(len(heads), len(ids)))
+
+        def compare(
+            layer: int,
+            weights: Tensor,  # (1, heads of the layer, n, n)
+            number: int = number,
+            text: Text = text,
+            simple: Mapping[str, Tensor] = simple,
+        ) -> None:
+            chosen = of_layer[layer]
+            weights = weights[:, [head.head for head in chosen]]
+            check_rows(weights, weights.new_ones(1, len(text)), chosen, [number])
+            actual = pack(weights, [len(text)], text.causal, torch.float32)[0]  # (chosen, cells)
+            places = [place[head] for head in chosen]
+            for name, pattern in simple.items():
+                pattern = pattern[places] if pattern.dim() == 2 else pattern
+                tally.baselines[name][places, number] = iou(pattern, actual)
+            for row, head in enumerate(chosen):
+                try:
+                    predicted = pack_rows(programs[head](text).detach(), text.causal)
+                except HeadscriptError as error:
+                    tally.failures.setdefault(head, str(error))
+                else:
+                    tally.programs[place[head], number] = iou(predicted, actual[row])
+
+        with torch.no_grad(), observed(model.network, sorted(of_layer), compare):
+            row = torch.tensor([list(tokens)], device=model.device)
+            run_backbone(model.network, row, torch.ones_like(row))
+        on_event(Event("scoring", number + 1, len(ids)))
+    return tally
+
+
+def _mean_by_position(run: Run, heads: Sequence[Head], longest: int) -> MeanByPosition | None:
+    """The mean patterns over the run's fit texts; None where their recording is gone."""
+    if not (folder := run.recording_folder("fit")).is_dir():
+        return None
+    recording = Recording.open(folder)
+    if not set(heads) <= set(recording.heads):
+        return None
+    mean = MeanByPosition(len(heads), min(longest, _LONGEST_MEAN), run.model.causal)
+    wanted = {
+        layer: [recording.heads_of(layer).index(head) for head in heads if head.layer == layer]
+        for layer in sorted({head.layer for head in heads})
+    }
+    for number, count in enumerate(recording.token_counts):
+        n = min(count, longest, _LONGEST_MEAN)
+        cells = torch.cat(
+            [recording.layer(layer, [number])[0][rows] for layer, rows in wanted.items()]
+        )
+        mean.add(unpack(cells, count, recording.causal)[:, :n, :n])
+    return mean
+
+
+def _score(
+    programs: Mapping[Head, Program],
+    tally: _Tally,
+    asked: int,
+    ids: Sequence[Sequence[int]],
+    seed: int,
+) -> Score:
+    per_head = tally.programs.mean(1)
+    terms = torch.tensor([float(program.terms) for program in programs.values()])
+    consistent = [program.prefix_consistent for program in programs.values()]
+    by_head = [
+        HeadScore(
+            head=str(head),
+            iou=float(per_head[row]),
+            ci95=bootstrap_interval(tally.programs[row].tolist(), seed=seed),
+            terms=program.terms,
+            prefix_consistent=program.prefix_consistent,
+            baselines={name: float(table[row].mean()) for name, table in tally.baselines.items()},
+            status=tally.failures.get(head, "ok"),
+        )
+        for row, (head, program) in enumerate(programs.items())
+    ]
+    return Score(
+        iou=IouSummary(
+            mean=float(per_head.mean()),
+            median=float(per_head.quantile(0.5)),
+            ci95=mean_bootstrap_interval(tally.programs, seed=seed),
+        ),
+        baselines={name: float(table.mean()) for name, table in tally.baselines.items()},
+        coverage=(len(programs) - len(tally.failures)) / asked,
+        prefix_consistent=sum(consistent) / len(consistent),
+        terms=TermsSummary(
+            median=float(terms.quantile(0.5)), mean=float(terms.mean()), max=int(terms.max())
+        ),
+        heads=len(programs),
+        texts=len(ids),
+        tokens=sum(map(len, ids)),
+        by_head=by_head,
+    )

@@ -1,0 +1,1 @@
+"""Linguistic entries, by spaCy."""

@@ -1,0 +1,209 @@
+"""Writes log-linear terms and their weights as the source of a program."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from headscript.errors import HeadscriptError
+from headscript.language.vocabulary import VOCABULARY
+from headscript.programs.explanation import explain_terms
+from headscript.programs.naming import constant_name, expression_name, free_name, words_name
+from headscript.programs.program import Program, rounded
+from headscript.programs.rendering import AND, PRODUCT, bracketed, quoted, rendered
+from headscript.programs.terms import Term, parse_expression
+
+LINE = 100
+"""Longest line of a program, in characters."""
+LONG_LIST = 30
+"""A list of tokens longer than this, in characters, gets a name of its own above the sum."""
+LONG_CALL = 45
+"""Any other entry with arguments that is longer than this gets one too, ..."""
+SHORT_CALL = 20
+"""... and what is said more than once, unless it is shorter than this."""
+
+
+def emit(
+    name: str,
+    model_name: str,
+    terms: Sequence[Term],
+    weights: Sequence[float],
+    *,
+    causal: bool,
+    explanation: str | None = None,
+    strengths: Sequence[float] | None = None,
+) -> Program:
+    """The program softmax(sum of weight * term), one constant a term in the order given.
+
+    `name` is the head's, as in L05H03. Constants are written positive, the sign before the term.
+    Without an explanation, `explain_terms` writes one, with `strengths` where they are given.
+    """
+    if len(terms) != len(weights):
+        raise HeadscriptError(
+            f"terms and weights must be of one length, but {len(terms)} != {len(weights)}."
+        )
+    if explanation is None:
+        explanation = explain_terms(terms, weights, strengths, causal=causal)
+    named, assignments = _locals(terms)
+    taken = set(named.values())
+    constants: list[str] = []
+    addends: list[tuple[str, str]] = []  # sign and source
+    for term, weight in zip(terms, weights, strict=True):
+        constant = constant_name(term, weight, taken)
+        taken.add(constant)
+        constants.append(f"{constant}={rounded(abs(weight))}")
+        addends.append(("-" if weight < 0 else "+", f"{constant} * {_product(term, named)}"))
+    if not addends:
+        addends = [("+", "0 * text.distance")]
+    lines = [
+        f'"""Head {name} of {model_name}, as headscript found it."""',
+        "",
+        "",
+        *_signature(constants),
+        *_docstring(explanation),
+        *assignments,
+        *_return(addends, causal),
+        "",
+        "",
+        'if __name__ == "__main__":',
+        "    run(attend)",
+    ]
+    lines[2:2] = _imports("\n".join(lines))
+    return Program.parse("\n".join(lines) + "\n", name)
+
+
+def _product(term: Term, named: Mapping[str, str]) -> str:
+    """A term as a factor: conditions joined by & in brackets, numbers by *."""
+    conditions: list[tuple[str, int]] = []
+    factors: list[tuple[str, int]] = []
+    for part, expression in term.parts():
+        source = rendered(expression.tree, named)
+        if part != "relation":
+            source = (f"{part}({source[0]})", 9)
+        (conditions if expression.is_condition else factors).append(source)
+    if len(conditions) > 1:
+        joined = " & ".join(bracketed(condition, AND + 1) for condition in conditions)
+        factors.insert(0, (joined, AND))
+    elif conditions:
+        factors.insert(0, conditions[0])
+    if not factors:
+        return "text.allowed"
+    return " * ".join(bracketed(factor, PRODUCT + 1) for factor in factors)
+
+
+def _locals(terms: Sequence[Term]) -> tuple[dict[str, str], list[str]]:
+    """Names, by the dump of what they stand for, for long lists of tokens and for what is said
+    more than once; and the lines that assign them."""
+    calls: dict[str, ast.Call] = {}
+    uses: Counter[str] = Counter()
+    for term in terms:
+        for _, expression in term.parts():
+            for node in ast.walk(expression.tree):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    calls.setdefault(ast.dump(node), node)
+                    uses[ast.dump(node)] += 1
+    named: dict[str, str] = {}
+    lines = []
+    # What is inside another comes first, so that the other is written with its name.
+    for dump, node in sorted(calls.items(), key=lambda item: len(item[0])):
+        assert isinstance(node.func, ast.Attribute)
+        source = rendered(node)[0]
+        is_list = node.func.attr in ("one_of", "word_in")
+        if len(source) <= (LONG_LIST if is_list else LONG_CALL) and (
+            uses[dump] < 2 or len(source) <= SHORT_CALL
+        ):
+            continue
+        if is_list:
+            tokens = [word.value for word in node.args if isinstance(word, ast.Constant)]
+            wanted, arguments = words_name(tokens), [quoted(token) for token in tokens]
+        else:
+            wanted = expression_name(node)
+            arguments = [rendered(argument, named)[0] for argument in node.args]
+        name = free_name(wanted, set(named.values()))
+        lines += _filled(f"    {name} = text.{node.func.attr}", arguments)
+        named[dump] = name
+    return named, lines
+
+
+def _filled(opening: str, arguments: Sequence[str]) -> list[str]:
+    """A call on one line if it fits, else its arguments in an indented block of full lines."""
+    line = f"{opening}({', '.join(arguments)})"
+    if len(line) <= LINE:
+        return [line]
+    lines, current = [opening + "("], ""
+    for argument in arguments:
+        if current and len(current) + len(argument) + 10 > LINE:
+            lines.append(f"        {current.rstrip()}")
+            current = ""
+        current += argument + ", "
+    lines.append(f"        {current.rstrip(', ')}")
+    return [*lines, "    )"]
+
+
+def _signature(constants: Sequence[str]) -> list[str]:
+    line = f"def attend({', '.join(['text', *constants])}):"
+    if len(line) <= LINE:
+        return [line]
+    inner = f"    {', '.join(['text', *constants])}"
+    if len(inner) <= LINE:
+        return ["def attend(", inner, "):"]
+    return ["def attend(", *(f"    {part}," for part in ["text", *constants]), "):"]
+
+
+def _docstring(explanation: str) -> list[str]:
+    text = explanation.strip().replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    if text.endswith('"'):
+        text = text[:-1] + '\\"'
+    lines = [line.rstrip() for line in text.splitlines()] or [""]
+    lines = [f"    {line}" if line else "" for line in lines]
+    lines[0] = f'    """{lines[0].strip()}'
+    if len(lines) == 1 and len(lines[0]) + 3 <= LINE:
+        return [lines[0] + '"""']
+    return [*lines, '    """']
+
+
+def _return(addends: Sequence[tuple[str, str]], causal: bool) -> list[str]:
+    mask = "" if causal else ", text.allowed"
+    total = "".join(
+        f" {sign} {source}" if number else ("-" if sign == "-" else "") + source
+        for number, (sign, source) in enumerate(addends)
+    )
+    line = f"    return softmax({total}{mask})"
+    if len(line) <= LINE:
+        return [line]
+    inner = f"        {total}{mask}"
+    if len(inner) <= LINE:
+        return ["    return softmax(", inner, "    )"]
+    lines = []
+    for number, (sign, source) in enumerate(addends):
+        opening = ("-" if sign == "-" else "") if not number else sign + " "
+        line = f"        {opening}{source}"
+        if len(line) <= LINE:
+            lines.append(line)
+            continue
+        constant, _, product = line.partition(" * ")
+        lines += [constant, f"        * {product}"]
+    if mask:
+        lines[-1] += ","
+        lines.append("        text.allowed,")
+    return ["    return softmax(", *lines, "    )"]
+
+
+def _imports(source: str) -> list[str]:
+    """The import of every function that the source calls by name, and of run."""
+    called = {
+        node.func.id
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    used = sorted(name for name in called if name == "run" or _is_function(name))
+    line = f"from headscript.language import {', '.join(used)}"
+    if len(line) <= LINE:
+        return [line, ""]
+    return ["from headscript.language import (", *(f"    {name}," for name in used), ")", ""]
+
+
+def _is_function(name: str) -> bool:
+    entry = VOCABULARY.get(name)
+    return entry is not None and entry.kind == "function"

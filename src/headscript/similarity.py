@@ -1,0 +1,135 @@
+"""How alike two attention patterns are, and how alike two simple patterns would be by chance.
+
+Patterns are packed as in `headscript.packing`: (..., cells) of one text. All patterns here have rows
+that sum to 1 over the keys a query may look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headscript.language import Text
+from headscript.packing import pack_rows
+
+BASELINES = (
+    "first token",
+    "previous token",
+    "the token itself",
+    "uniform",
+    "random token",
+    "random column",
+    "mean by position",
+)
+
+
+def iou_from_distance(distance: Tensor, num_tokens: int | Tensor) -> Tensor:
+    """IoU of two row-stochastic patterns from the L1 distance between them, summed over all cells.
+
+    With rows that sum to 1, the cell by cell minimum sums to n - L1 / 2 and the maximum to
+    n + L1 / 2, so the paper's IoU = sum(min) / sum(max) is (2n - L1) / (2n + L1).
+    """
+    return (2 * num_tokens - distance) / (2 * num_tokens + distance)
+
+
+def iou(predicted: Tensor, actual: Tensor) -> Tensor:
+    """IoU(A, B) = sum of min / sum of max over the cells, the last axis; any nonnegative patterns.
+
+    A pattern with NaN or infinity scores 0.
+    """
+    lesser = torch.minimum(predicted, actual).sum(-1)
+    greater = torch.maximum(predicted, actual).sum(-1)
+    return torch.nan_to_num(lesser / greater, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def pairwise_distance(first: Tensor, second: Tensor) -> Tensor:
+    """L1 distances of (programs, cells) from (heads, cells): (programs, heads)."""
+    return torch.cdist(first, second, p=1.0)
+
+
+def bootstrap_interval(
+    values: Sequence[float], *, seed: int, resamples: int = 2_000, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of `values`, one a text."""
+    sample = np.asarray(values, dtype=np.float64)
+    if len(sample) < 2:
+        return float(sample.mean()), float(sample.mean())
+    generator = np.random.default_rng(seed)
+    means = sample[generator.integers(0, len(sample), (resamples, len(sample)))].mean(1)
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def mean_bootstrap_interval(
+    table: Tensor, *, seed: int, resamples: int = 2_000, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the mean over heads and texts of (heads, texts), texts resampled together."""
+    return bootstrap_interval(table.mean(0).tolist(), seed=seed, resamples=resamples, level=level)
+
+
+def baseline_patterns(
+    text: Text, mean_by_position: Tensor | None, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The baselines on a text, each packed (cells,); (heads, cells) for the mean by position.
+
+    "random token" looks, for each query, at one allowed key; "random column" at one key for the
+    whole text (queries before it at themselves); "mean by position" is each head's mean pattern over
+    the fit texts, aligned by position, given in `mean_by_position` (heads, cells) and left out where
+    that is None.
+    """
+    n = len(text)
+    allowed = text.allowed.float()
+    column = int(torch.randint(n, (1,), generator=generator))
+    one_column = torch.zeros(n, n)
+    one_column[:, column] = 1
+    if text.causal:
+        one_column[:column] = torch.eye(n)[:column]
+    tokens = torch.multinomial(allowed, 1, generator=generator).squeeze(1)
+    previous = torch.zeros(n, n)
+    previous[torch.arange(n), (torch.arange(n) - 1).clamp(min=0)] = 1
+    whole = {
+        "first token": torch.nn.functional.one_hot(torch.zeros(n, dtype=torch.long), n).float(),
+        "previous token": previous,
+        "the token itself": torch.eye(n),
+        "uniform": allowed / allowed.sum(1, keepdim=True),
+        "random token": torch.nn.functional.one_hot(tokens, n).float(),
+        "random column": one_column,
+    }
+    packed = {name: pack_rows(pattern, text.causal) for name, pattern in whole.items()}
+    if mean_by_position is not None:
+        packed["mean by position"] = mean_by_position
+    return packed
+
+
+class MeanByPosition:
+    """Each head's mean pattern by query and key position, streamed over texts.
+
+    Sums are kept as (heads, longest, longest); a position that no text reached falls back to
+    uniform attention.
+    """
+
+    def __init__(self, heads: int, longest: int, causal: bool) -> None:
+        self._sum = torch.zeros(heads, longest, longest)
+        self._causal = causal
+
+    def add(self, patterns: Tensor) -> None:
+        """Take in the patterns (heads, n, n) of a text."""
+        n = patterns.shape[-1]
+        self._sum[:, :n, :n] += patterns
+
+    def packed(self, num_tokens: int) -> Tensor:
+        """The mean patterns on the first `num_tokens` positions, packed: (heads, cells)."""
+        size = self._sum.shape[-1]
+        mean = torch.zeros(self._sum.shape[0], num_tokens, num_tokens)
+        n = min(num_tokens, size)
+        mean[:, :n, :n] = self._sum[:, :n, :n]
+        allowed = torch.ones(num_tokens, num_tokens)
+        if self._causal:
+            allowed = allowed.tril()
+        total = mean.sum(-1, keepdim=True)
+        mean = torch.where(total > 0, mean / total.clamp(min=1e-12), allowed / allowed.sum(1)[:, None])
+        return pack_rows(mean, self._causal)
