@@ -15,6 +15,14 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of five heads, with its model and texts beside it; not to change."""
+    from tests.small_run import make_run
+
+    return make_run(tmp_path_factory.mktemp("small")).directory
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of models and texts beside the repository; skips the test where it is missing."""
     if not SHARED.is_dir():

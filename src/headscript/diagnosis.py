@@ -107,7 +107,7 @@ def _extras() -> dict[str, dict[str, str | None]]:
         if requirement.name == "headscript" or "extra ==" not in marker:
             continue
         extra = marker.split("extra ==")[1].strip().strip("\"'")
-        if extra != "dev":
+        if extra not in ("all", "dev"):
             extras.setdefault(extra, {})[requirement.name] = _version(requirement.name)
     return extras
 

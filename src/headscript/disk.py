@@ -24,7 +24,7 @@ _REASONS = {
 
 @contextmanager
 def clear_disk_errors(place: Path) -> Iterator[None]:
-    """Turn what the system says about a full disk, a missing permission and the like into a sentence.
+    """Turn what the system says of a full disk, a missing permission and the like into a sentence.
 
     Raises HeadscriptError, naming `place`, for an OSError raised inside.
     """
@@ -38,10 +38,10 @@ def clear_disk_errors(place: Path) -> Iterator[None]:
 def write_atomically(file: Path, content: bytes) -> None:
     """Write a file, and the folders above it, so that it is there as a whole or not at all.
 
-    One process at a time may write a given file: what is not finished is kept beside it under one
-    fixed name, which the next attempt overwrites. Raises HeadscriptError where it cannot be written.
+    What is not finished lies beside it under a name of this process, so that two may write the same
+    file and the last one stays. Raises HeadscriptError where the file cannot be written.
     """
-    part = file.with_name(f".{file.name}.part")
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
     with clear_disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -54,6 +54,13 @@ def write_atomically(file: Path, content: bytes) -> None:
             part.unlink(missing_ok=True)
             raise
         _sync_folder(file.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left unfinished in a folder, not in those below it."""
+    for part in folder.glob(".*.part"):
+        if part.is_file():
+            part.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -28,8 +28,9 @@ from headscript.models import Model, load_model
 from headscript.packing import unpack
 from headscript.programs.emit import emit
 from headscript.programs.program import Program
-from headscript.propose.search import SearchSettings, choose_step
-from headscript.propose.workers import Frontier, SearchJob, search_layers
+from headscript.propose.frontier import Frontier
+from headscript.propose.search import choose_step
+from headscript.propose.workers import available_cores, search_file, search_layers
 from headscript.recording import Recording, estimate, record
 from headscript.runs import Run, RunConfig, RunText
 from headscript.selection import Choice, choose_programs
@@ -84,7 +85,7 @@ def explain(
 
 
 def _explain(run: Run, workers: int | None, on_event: Listener) -> None:
-    clock = _Clock(run)
+    clock = _Clock(workers or available_cores())
     config = run.config
     with clock.timing("loading"):
         model = load_model(config.model, on_event=on_event)
@@ -105,7 +106,7 @@ def _explain(run: Run, workers: int | None, on_event: Listener) -> None:
         recordings = _record(run, model, run_texts, chosen_heads, on_event)
     del model
     with clock.timing("searching"):
-        frontiers = _search(run, texts, recordings, workers, on_event)
+        frontiers = _search(run, recordings, workers, on_event)
     with clock.timing("selecting"):
         written, choices, fit_ious = _select(
             run, frontiers, texts["select"], recordings["select"], on_event
@@ -124,7 +125,7 @@ def _explain(run: Run, workers: int | None, on_event: Listener) -> None:
         )
         categories = _categories(recordings["select"], texts["select"])
     for head, program in programs.items():
-        run.write(f"programs/{head}.py", program.source.encode())
+        run.write(f"programs/{head}.py", _for_head(program, head, run.model.name).encode())
     ids = [text.id for text in run_texts if text.split == "test"]
     rows = [
         _row(
@@ -183,50 +184,22 @@ def _record(
 
 def _search(
     run: Run,
-    texts: Mapping[str, Sequence[Text]],
     recordings: Mapping[str, Recording],
     workers: int | None,
     on_event: Listener,
 ) -> dict[Head, Frontier]:
     layers = recordings["fit"].layers
-    job = SearchJob(
-        tuple(texts["fit"]),
-        tuple(texts["select"]),
-        recordings["fit"].directory,
-        recordings["select"].directory,
-        _settings(run.config),
-    )
-    missing = [layer for layer in layers if not run.has(_search_file(layer))]
+    missing = [layer for layer in layers if not run.has(search_file(layer))]
     done = len(layers) - len(missing)
     on_event(Event("searching", done, len(layers)))
     if missing:
-        for layer, found in search_layers(job, missing, workers=workers):
-            run.write_json(_search_file(layer), found)
+        for _ in search_layers(run, missing, workers=workers):
             done += 1
             on_event(Event("searching", done, len(layers)))
     frontiers = [
-        Frontier.from_json(found)
-        for layer in layers
-        for found in run.read_json(_search_file(layer))
+        Frontier.from_json(found) for layer in layers for found in run.read_json(search_file(layer))
     ]
     return {frontier.head: frontier for frontier in frontiers}
-
-
-def _settings(config: RunConfig) -> SearchSettings:
-    """A program of many terms needs more rounds to grow in."""
-    rounds = 4 if config.max_terms <= 30 else 8
-    return SearchSettings(
-        max_terms=config.max_terms,
-        price=config.term_price,
-        rounds=rounds,
-        terms_per_round=max(10, -(-config.max_terms // (rounds - 1))),
-        max_cells=config.fit_cells,
-        seed=config.seed,
-    )
-
-
-def _search_file(layer: int) -> str:
-    return f"search/L{layer:02d}.json"
 
 
 def _select(
@@ -241,7 +214,10 @@ def _select(
     written, fit_ious = [], []
     for head in recording.heads:
         frontier = frontiers[head]
-        step = frontier.steps[choose_step(frontier.steps, frontier.held_out, config.term_price)]
+        best = choose_step(
+            frontier.steps, frontier.held_out, config.term_price, config.max_terms
+        )
+        step = frontier.steps[best]
         fit_ious.append(step.iou)
         written.append(
             emit(
@@ -280,6 +256,14 @@ def _categories(recording: Recording, texts: Sequence[Text]) -> dict[Head, str]:
             behaviour.add(unpack(cells, len(text), recording.causal), text)
         found.update(zip(heads, behaviour.categories(), strict=True))
     return found
+
+
+def _for_head(program: Program, head: Head, model: str) -> str:
+    """A program's source with a first line that says whose it is now, and whose it was."""
+    if program.name == str(head):
+        return program.source
+    title, rest = program.source.split("\n", 1)
+    return f'"""Head {head} of {model}; the program was written for {program.name}."""\n{rest}'
 
 
 # Results -----------------------------------------------------------------------------------------
@@ -357,8 +341,8 @@ def _summary(
 class _Clock:
     """Seconds of each stage; of a run that was resumed, those of its last process."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -368,11 +352,11 @@ class _Clock:
         self.seconds[stage] = round(time.monotonic() - begin, 2)
 
     def report(self) -> dict[str, Any]:
-        """`seconds` by stage and `peak_memory_mb` of the largest process and its workers."""
+        """`seconds` by stage, and `peak_memory_mb` of all processes, as if they peaked together."""
         scale = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of the largest
         return {
             "seconds": self.seconds,
-            "peak_memory_mb": round(max(own, workers) * scale / 1e6, 1),
+            "peak_memory_mb": round((own + self.workers * workers) * scale / 1e6, 1),
         }

@@ -7,7 +7,7 @@ weighted sum of features one matrix product over all cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,7 +88,8 @@ class Rows:
         self.first_cell_of_row = torch.cat(
             [block.first_cell + torch.arange(block.num_rows) * block.width for block in self.blocks]
         )
-        self._row_token = self.token_offsets[self.row_text] + self.row_query
+        row_token = self.token_offsets[self.row_text] + self.row_query
+        self._cell_query_token = row_token[self.cell_row]
         self._cell_key_token = self.token_offsets[self.row_text[self.cell_row]] + self.cell_key
         self._columns: dict[tuple[str, str], Tensor] = {}
 
@@ -133,25 +134,34 @@ class Rows:
             # Flags take a quarter of the room as bytes.
             flags = bool(((found == 0) | (found == 1)).all())
             self._columns[key] = found.to(torch.uint8) if flags else found
-        return self._columns[key].float()
+        # A copy in either case: `column` works on it in place.
+        return self._columns[key].to(torch.float32, copy=True)
 
     def column(self, term: Term) -> Tensor:
         """A term's feature on the cells, (cells,) float32, 0 on padding."""
-        column = self.valid.float()
+        column = self.valid.float() if term.relation is None else self.relation(term.relation)
         if term.query is not None:
-            column = column * self.tokens(term.query)[self._row_token][self.cell_row]
-        if term.relation is not None:
-            column = column * self.relation(term.relation)
+            column *= self.tokens(term.query).index_select(0, self._cell_query_token)
         if term.key is not None:
-            column = column * self.tokens(term.key)[self._cell_key_token]
+            column *= self.tokens(term.key).index_select(0, self._cell_key_token)
         return column
 
     def columns(self, terms: Sequence[Term]) -> Tensor:
         """The features of several terms, (cells, terms)."""
-        features = torch.empty(self.num_cells, len(terms))
+        features = torch.empty(len(terms), self.num_cells)
         for index, term in enumerate(terms):
-            features[:, index] = self.column(term)
-        return features
+            features[index] = self.column(term)
+        return features.T.contiguous()
+
+    def release(self, keep: Iterable[str]) -> None:
+        """Forget computed values but those of the expressions to keep.
+
+        A search tries thousands of word lists, each kept by every text it was computed on.
+        """
+        kept = {*keep, ""}
+        self._columns = {key: value for key, value in self._columns.items() if key[1] in kept}
+        for text in self.texts:
+            text.forget()
 
     # Rows ----------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@
     RUN/programs/        L05H03.py, a program for each head
     RUN/results.json     scores, a row for each head; RUN/heads.parquet has the same rows as a table
 
-Every file appears by a rename, so it is there as a whole or not at all: a run that was killed goes on
-with what is missing. One process at a time writes a run.
+Every file appears by a rename, so it is there as a whole or not at all: a run that was killed goes
+on with what is missing. One process at a time writes a run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Self
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from headscript.disk import clear_disk_errors, write_atomically
+from headscript.disk import clear_disk_errors, sweep, write_atomically
 from headscript.errors import HeadscriptError
 from headscript.heads import Head
 from headscript.results import Results, table_rows
@@ -186,6 +186,9 @@ class Run:
             else:
                 record = RunRecord(format=FORMAT, config=config, made_with=(maker,))
             run = cls(directory, record, lock)
+            with clear_disk_errors(directory):
+                for folder in (directory, directory / "search", directory / "programs"):
+                    sweep(folder)
             run._keep(record)
         except BaseException:
             lock.release()
@@ -285,7 +288,7 @@ class Run:
         if self.record.texts is None:
             raise HeadscriptError(_unfinished(self.directory))
         try:
-            rows = [json.loads(line) for line in self.read(_TEXTS).decode().splitlines()]
+            rows = [json.loads(line) for line in self.read(_TEXTS).splitlines()]
             texts = [RunText(**row | {"token_ids": tuple(row["token_ids"])}) for row in rows]
         except (ValueError, TypeError, KeyError) as error:
             raise HeadscriptError(_damaged(self.directory / _TEXTS)) from error
@@ -431,12 +434,13 @@ def _refuse_what_is_no_run(directory: Path) -> None:
         return
     if not directory.is_dir():
         raise HeadscriptError(f"{directory} is a file; name a folder for the run in --out.")
-    # Killed before its first file, a run leaves no more than these behind.
-    left_over = {"lock", "lock.pid", f".{_RECORD}.part"}
-    if (
-        not (directory / _RECORD).exists()
-        and {file.name for file in directory.iterdir()} - left_over
-    ):
+    # Killed before its first file, a run leaves no more behind than its lock and a part of a file.
+    others = [
+        file
+        for file in directory.iterdir()
+        if file.name not in ("lock", "lock.pid") and not file.name.endswith(".part")
+    ]
+    if others and not (directory / _RECORD).exists():
         raise HeadscriptError(
             f"The folder {directory} is not empty and holds no run; choose another --out."
         )
@@ -482,8 +486,8 @@ def _read_record(directory: Path) -> RunRecord:
         raise HeadscriptError(f"{file} is no record of a run of headscript.")
     if found["format"] != FORMAT:
         raise HeadscriptError(
-            f"The run in {directory} has format {found['format']}, and this headscript reads format "
-            f"{FORMAT}; make it anew, or use the version of headscript that made it."
+            f"The run in {directory} was made by another version: it has format {found['format']}, "
+            f"and this headscript reads {FORMAT}; make it anew, or use the version that made it."
         )
     try:
         record = RunRecord.model_validate(found)
@@ -520,8 +524,8 @@ def _no_run(directory: Path) -> str:
 
 def _unfinished(directory: Path) -> str:
     return (
-        f"The run in {directory} is not finished; start the same 'headscript explain' again, it goes "
-        "on where it was."
+        f"The run in {directory} is not finished; start the same 'headscript explain' again, it "
+        "goes on where it was."
     )
 
 

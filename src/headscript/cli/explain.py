@@ -41,7 +41,9 @@ def explain(
     fit_cells: Annotated[
         int,
         typer.Option(
-            metavar="N", min=1000, help="Fit on a sample of this many query-key pairs, if there are more."
+            metavar="N",
+            min=1000,
+            help="Fit on a sample of this many query-key pairs, if there are more.",
         ),
     ] = 250_000,
     seed: Annotated[

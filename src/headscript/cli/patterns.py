@@ -61,7 +61,7 @@ def _ruler(length: int) -> str:
 
 
 def _readable(surface: str) -> str:
-    """A token as a label: a leading space shows as a low line, what cannot be seen as its escape."""
+    """A token as a label: a leading space is a low line, what cannot be seen its escape."""
     label = "".join(c if c.isprintable() else repr(c)[1:-1] for c in surface)
     if label.startswith(" "):
         label = "_" + label[1:]

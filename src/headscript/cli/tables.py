@@ -7,7 +7,6 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
@@ -24,17 +23,20 @@ if TYPE_CHECKING:
 _RAMP = ((0.2, (38, 42, 54)), (0.5, (33, 92, 110)), (0.75, (72, 160, 139)), (1.0, (214, 232, 170)))
 _CELL = 3
 _MARGIN = 2
+_LINE = 76
+"""Characters of a list in a line: with the names on its left it fits into 100 columns."""
 
 
 def print_results(console: Console, run: Run, results: Results) -> None:
     """The end of `explain`: every head, all heads together, and where the run is."""
     summary = results.summary
+    tested = _count(summary.texts["test"], "test text")
     console.print()
     console.print(
         Text.assemble(
-            (run.model.name, "bold"),
-            f": mean IoU of {_count(summary.heads, 'head')} on "
-            f"{_count(summary.texts['test'], 'test text')} it was not fitted on",
+            (_short(run.model.name), "bold"),
+            f": {_count(summary.heads, 'head')}, IoU on {tested}",
+            ("  in hundredths, by layer and head", "dim"),
         )
     )
     console.print()
@@ -54,7 +56,8 @@ def print_results(console: Console, run: Run, results: Results) -> None:
         table.add_row("what heads do", _listed(f"{name} {number}" for name, number in by_number))
     if summary.seconds:
         stages = _listed(f"{name} {duration(took)}" for name, took in summary.seconds.items())
-        table.add_row("time", f"{duration(sum(summary.seconds.values()))}: {stages}")
+        table.add_row("time", duration(sum(summary.seconds.values())))
+        table.add_row("", Text(stages, "dim"))
     if summary.peak_memory_mb:
         table.add_row("peak memory", f"{summary.peak_memory_mb / 1000:.1f} GB")
     table.add_row("run", Text(str(run.directory), "bold"))
@@ -67,7 +70,9 @@ def print_results(console: Console, run: Run, results: Results) -> None:
         best = max(scores, key=lambda head: scores[head])
         console.print()
         console.print(
-            Text(f"headscript show {run.directory} L{best.layer}H{best.head}", "dim"),
+            Text(
+                f"Look at a head: headscript show {run.directory} L{best.layer}H{best.head}", "dim"
+            ),
             soft_wrap=True,
         )
 
@@ -77,9 +82,9 @@ def print_score(console: Console, run: Run, source: str, score: Score) -> None:
     console.print()
     console.print(
         Text.assemble(
-            (run.model.name, "bold"),
-            f": mean IoU of {_count(score.heads, 'head')} on {_count(score.texts, 'text')} of "
-            f"{source} ({_count(score.tokens, 'token')})",
+            (_short(run.model.name), "bold"),
+            f": {_count(score.heads, 'head')}, IoU on {_count(score.texts, 'text')} of {source}",
+            ("  in hundredths, by layer and head", "dim"),
         )
     )
     console.print()
@@ -92,6 +97,7 @@ def print_score(console: Console, run: Run, source: str, score: Score) -> None:
     _add_baselines(table, score.baselines)
     terms = score.terms
     table.add_row("terms", f"median {terms.median:g}, mean {terms.mean:.1f}, at most {terms.max}")
+    table.add_row("tokens", f"{score.tokens:,}")
     table.add_row("coverage", _share(score.coverage))
     table.add_row("prefix-consistent", _share(score.prefix_consistent))
     console.print(table)
@@ -113,14 +119,10 @@ def print_head(console: Console, shown: Portrait) -> None:
     console.print(title)
     console.print()
     if shown.program is not None:
-        source = Syntax(
-            shown.program.source.strip(),
-            "python",
-            theme="ansi_dark",
-            background_color="default",
-            word_wrap=True,
+        source = shown.program.source.strip()
+        console.print(
+            Syntax(source, "python", theme="ansi_dark", background_color="default", word_wrap=True)
         )
-        console.print(Padding(source, (0, 0, 0, _MARGIN)))
         console.print()
     if shown.edited:
         console.print("The program was edited; the scores are of what it was.", style="yellow")
@@ -243,21 +245,23 @@ def _head_facts(row: HeadResult) -> Table:
     table.add_row("terms", str(row.terms))
     table.add_row("prefix-consistent", "yes" if row.prefix_consistent else "no")
     if row.frontier:
-        table.add_row("terms to IoU", _frontier(row.frontier))
+        table.add_row("terms to IoU", _frontier(row.frontier, row.terms))
     if row.status != "ok":
         table.add_row("status", Text(row.status, "yellow"))
     return table
 
 
-def _frontier(points: Sequence[tuple[int, float]], most: int = 12) -> Table:
-    """IoU on the select texts against terms: at most `most` points, the ends among them."""
-    if len(points) > most:
-        step = (len(points) - 1) / (most - 1)
-        points = [points[round(number * step)] for number in range(most)]
+def _frontier(points: Sequence[tuple[int, float]], chosen: int, most: int = 9) -> Table:
+    """IoU on the select texts against terms: at most `most` points, the chosen one in bold."""
+    step = max(1.0, (len(points) - 1) / (most - 1))
+    wanted = {round(number * step) for number in range(min(most, len(points)))}
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right")
-    for terms, iou in points:
-        table.add_row(str(terms), f"{iou:.3f}", Text("━" * round(24 * iou), "cyan"))
+    for number, (terms, iou) in enumerate(points):
+        if number in wanted or terms == chosen:
+            style = "bold" if terms == chosen else ""
+            bar = Text("━" * round(40 * iou), "cyan")
+            table.add_row(str(terms), f"{iou:.3f}", bar, style=style)
     return table
 
 
@@ -310,9 +314,21 @@ def _share(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
-def _listed(items: Iterable[str]) -> str:
-    """Items in a row that break between each other only."""
-    return ", ".join(item.replace(" ", "\u00a0") for item in items)
+def _listed(items: Iterable[str], width: int = _LINE) -> str:
+    """Items in lines of at most `width`, broken between items only."""
+    lines = [""]
+    for item in items:
+        if lines[-1] and len(lines[-1]) + len(item) + 2 > width:
+            lines[-1] += ","
+            lines.append("")
+        lines[-1] += f", {item}" if lines[-1] else item
+    return "\n".join(lines)
+
+
+def _short(model: str) -> str:
+    """The last part of a path; a hub id as it is."""
+    is_path = model.count("/") > 1 or model.startswith((".", "/", "~"))
+    return model.rstrip("/").split("/")[-1] if is_path else model
 
 
 def _count(number: int, noun: str) -> str:

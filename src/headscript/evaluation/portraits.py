@@ -10,11 +10,11 @@ from torch import Tensor
 from headscript.errors import HeadscriptError
 from headscript.heads import Head, parse_heads
 from headscript.language import Text, read_text
+from headscript.packing import pack_rows
 from headscript.programs import Program
 from headscript.recording import Recording
 from headscript.results import HeadResult
 from headscript.runs import Run, RunText
-from headscript.packing import pack_rows
 from headscript.similarity import iou
 
 _NEED_EMBEDDINGS = frozenset({"similarity"})
@@ -136,7 +136,8 @@ class _Reader:
         if program.entries & _NEED_EMBEDDINGS:
             from headscript.models import load_model
 
-            self.table = load_model(run.config.model).network.get_input_embeddings().weight.detach()
+            embeddings: Any = load_model(run.config.model).network.get_input_embeddings()
+            self.table = embeddings.weight.detach()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(str(run.tokenizer_folder))
         except Exception as error:  # the readers of transformers raise what they like

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -107,9 +108,10 @@ def score_run(
             f"{model.name} is not the model of {run.directory}: its weights have another hash than "
             f"those of {run.model.name}, {run.model.weights_hash[:12]}."
         )
-    ids = [
-        model.encode(document.text, max_tokens or run.config.max_tokens) for document in documents
-    ]
+    longest = max_tokens or run.config.max_tokens
+    if longest is not None:
+        longest = min(longest, model.max_tokens)
+    ids = [model.encode(document.text, longest) for document in documents]
     empty = next((number for number, tokens in enumerate(ids) if not tokens), None)
     if empty is not None:
         raise HeadscriptError(
@@ -150,13 +152,15 @@ def _tally(
     for head in heads:
         of_layer.setdefault(head.layer, []).append(head)
     mean = _mean_by_position(run, heads, max(map(len, ids)))
-    embeddings = model.network.get_input_embeddings().weight.detach()
-    generator = torch.Generator().manual_seed(seed)
+    embeddings: Any = model.network.get_input_embeddings()
+    table = embeddings.weight.detach()
     tally = _Tally(torch.zeros(len(heads), len(ids)), {}, {})
 
     for number, tokens in enumerate(ids):
-        text = read_text(model.tokenizer, tokens, causal=model.causal, embedding_table=embeddings)
+        text = read_text(model.tokenizer, tokens, causal=model.causal, embedding_table=table)
         means = None if mean is None else mean.packed(len(text))
+        # Drawn text by text, so that a text has the same baselines wherever it is scored.
+        generator = torch.Generator().manual_seed(seed + number)
         simple = baseline_patterns(text, means, generator)
         for name in simple:
             tally.baselines.setdefault(name, torch.zeros(len(heads), len(ids)))

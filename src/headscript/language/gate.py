@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, Literal, NoReturn
 
 from headscript.errors import HeadscriptError
 from headscript.language.shapes import Shape, ShapeChecker
@@ -33,7 +33,7 @@ _GUARD = ast.dump(ast.parse('if __name__ == "__main__":\n    run(attend)').body[
 
 
 class GateError(HeadscriptError):
-    """A program that the language does not allow; the message names the file, the line and a way out."""
+    """A program that the language does not allow; the message names file, line and a way out."""
 
     def __init__(self, filename: str, line: int, reason: str) -> None:
         super().__init__(f"{filename}, line {line}: {reason}")
@@ -57,9 +57,9 @@ class CheckedProgram:
 
 
 def check_program(source: str, filename: str = "program") -> CheckedProgram:
-    """Check the source of a program file; raises GateError at the first thing that is not allowed."""
+    """Check the source of a program file; raises GateError at the first thing not allowed."""
     gate = _Gate(filename)
-    body = list(gate.parse(source, "exec").body)
+    body = list(gate.parse_file(source).body)
     if body and _is_docstring(body[0]):
         del body[0]
     imported: set[str] | None = None
@@ -76,13 +76,13 @@ def check_program(source: str, filename: str = "program") -> CheckedProgram:
             "a program file holds a docstring, one 'from headscript.language import ...', one "
             "function attend, and 'if __name__ == \"__main__\": run(attend)', nothing else.",
         )
-    return gate.check_function(body[0], imported)  # type: ignore[arg-type]
+    return gate.check_function(body[0], imported)
 
 
 def check_expression(source: str, filename: str = "expression") -> tuple[ast.expr, ShapeChecker]:
-    """Check one constant-free expression of `text`, as the search proposes them; raises GateError."""
+    """Check one constant-free expression of `text`, as the search proposes; raises GateError."""
     gate = _Gate(filename)
-    tree = gate.parse(source, "eval").body
+    tree = gate.parse_expression(source)
     checker = ShapeChecker({}, None, gate.refuse)
     gate.check_expression(tree)
     checker.shape(tree)
@@ -98,7 +98,17 @@ class _Gate:
     def refuse(self, node: ast.AST | None, reason: str) -> NoReturn:
         raise GateError(self.filename, getattr(node, "lineno", 1), reason)
 
-    def parse(self, source: str, mode: str) -> ast.Module:
+    def parse_file(self, source: str) -> ast.Module:
+        tree = self._parse(source, "exec")
+        assert isinstance(tree, ast.Module)
+        return tree
+
+    def parse_expression(self, source: str) -> ast.expr:
+        tree = self._parse(source, "eval")
+        assert isinstance(tree, ast.Expression)
+        return tree.body
+
+    def _parse(self, source: str, mode: Literal["exec", "eval"]) -> ast.AST:
         if len(source) > MAX_SOURCE:
             self.refuse(None, f"the program is longer than {MAX_SOURCE:,} characters; shorten it.")
         try:
@@ -114,7 +124,7 @@ class _Gate:
             raise GateError(self.filename, 1, reason) from None
         if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
             self.refuse(None, f"the program has more than {MAX_NODES:,} parts; shorten it.")
-        return tree  # type: ignore[no-any-return]
+        return tree
 
     def check_import(self, node: ast.ImportFrom) -> set[str]:
         if node.module != MODULE or node.level:
@@ -181,7 +191,7 @@ class _Gate:
             value = literal_number(default)
             if value is None:
                 self.refuse(default, f"the default of {argument.arg} must be a plain number.")
-                self._check_magnitude(default, value)
+            self._check_magnitude(default, value)
             self._check_new_name(argument, argument.arg)
             constants[argument.arg] = float(value)
         return constants, dict(zip(names, arguments.defaults, strict=True))
@@ -209,7 +219,7 @@ class _Gate:
             self.refuse(node, f"numbers must be finite and at most {MAX_NUMBER:,.0f} in size.")
 
     def check_expression(self, root: ast.expr) -> None:
-        """Refuse every kind of node that is no part of the language, and nesting that is too deep."""
+        """Refuse every kind of node that is no part of the language, and too deep nesting."""
         for node, depth in _walk(root):
             if depth > MAX_DEPTH:
                 self.refuse(node, "this is nested too deeply; assign parts of it to names.")
@@ -217,7 +227,7 @@ class _Gate:
                 if type(node.value) is str:
                     if len(node.value) > MAX_STRING:
                         self.refuse(node, f"strings have at most {MAX_STRING} characters.")
-                elif type(node.value) in (int, float):
+                elif isinstance(node.value, int | float) and type(node.value) is not bool:
                     self._check_magnitude(node, node.value)
                 else:
                     self.refuse(node, f"{node.value!r} is no number; the language has none such.")
@@ -272,6 +282,7 @@ _ADVICE: dict[type[ast.AST], str] = {
     ast.Subscript: "the language has no indexing; use vocabulary entries such as text.nth(...).",
     ast.JoinedStr: "the language has no f-strings; write the string out.",
     ast.Starred: "the language has no *; write the arguments out.",
+    ast.keyword: "give arguments by place, without their names.",
     ast.BoolOp: "use & in place of and, | in place of or.",
     ast.Try: "the language has no try; programs cannot fail halfway.",
     ast.With: "the language has no with.",
@@ -304,6 +315,11 @@ def literal_number(node: ast.expr) -> float | None:
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return node.value  # type: ignore[return-value]
     return None
+
+
+def literal_value(node: ast.expr) -> Any:
+    """The value of a plain number or string, or None for anything else."""
+    return node.value if isinstance(node, ast.Constant) else literal_number(node)
 
 
 def _walk(root: ast.expr) -> Iterator[tuple[ast.AST, int]]:

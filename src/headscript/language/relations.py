@@ -23,7 +23,7 @@ def _along_queries(text: Text, key_flags: Tensor) -> Tensor:
 
 
 @relation(
-    "The query may look at the key: in a decoder at itself and what is before it, in an encoder at all.",
+    "The query may look at the key: in a decoder itself and those before it, in an encoder all.",
     group="position",
     phrase="all tokens in view",
 )
@@ -194,7 +194,9 @@ def similarity(text: Text) -> Tensor:
 # Sentences ---------------------------------------------------------------------------------------
 
 
-@relation("Key and query are in one sentence.", group="sentences", phrase="the same sentence")
+@relation(
+    "Key and query are in one sentence.", group="sentences", phrase="tokens of the same sentence"
+)
 def same_sentence(text: Text) -> Tensor:
     return text.sentence[:, None] == text.sentence[None, :]
 

@@ -35,7 +35,7 @@ _PLAIN = {
 
 @lru_cache(maxsize=1024)
 def expected_arguments(entry: Entry) -> tuple[tuple[str, ...], int, bool]:
-    """The kinds of an entry's arguments, how many of them must be given, and whether the last repeats.
+    """The kinds of an entry's arguments, how many must be given, and whether the last repeats.
 
     A kind is "property", "str", "int", "float" or "" (a number or a string), read from the
     annotations of the function behind the entry; a parameter called `property` is a token property.
@@ -127,11 +127,6 @@ class ShapeChecker:
                 )
             return self._shape_of(entry)
         if isinstance(node, ast.Call):
-            if node.keywords:
-                self.refuse(node, "give arguments by place, without their names.")
-            for argument in node.args:
-                if isinstance(argument, ast.Starred):
-                    self.refuse(node, "the language has no *; write the arguments out.")
             if isinstance(node.func, ast.Attribute):
                 return self._entry_call(node, self._entry(node.func))
             if isinstance(node.func, ast.Name):
@@ -222,11 +217,11 @@ class ShapeChecker:
     def _join(self, node: ast.AST, left: Shape, right: Shape) -> Shape:
         if left is Shape.NUMBER:
             return right
-        if right is Shape.NUMBER or left is right:
-            return left
-        self.refuse(
-            node, "this joins a token property and a relation; lift the property by query or key."
-        )
+        if right is not Shape.NUMBER and left is not right:
+            self.refuse(
+                node, "this joins a token property and a relation; lift the former by query or key."
+            )
+        return left
 
     def _need_condition(self, node: ast.AST, *shapes: Shape) -> None:
         if Shape.NUMBER in shapes:

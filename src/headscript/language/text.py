@@ -37,7 +37,8 @@ class Text:
     ) -> None:
         if len(surfaces) != len(token_ids):
             raise ValueError(
-                f"surfaces and token_ids must be of one length, but {len(surfaces)} != {len(token_ids)}"
+                "surfaces and token_ids must be of one length, but "
+                f"{len(surfaces)} != {len(token_ids)}"
             )
         self.surfaces = tuple(surfaces)
         self.token_ids = torch.as_tensor(list(token_ids), dtype=torch.long)
@@ -115,7 +116,7 @@ def token_surfaces(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int])
         elif piece.startswith("<0x") and piece.endswith(">"):
             surfaces.append(chr(int(piece[3:-1], 16)))
         else:
-            surfaces.append(tokenizer.decode([token_id], clean_up_tokenization_spaces=False))
+            surfaces.append(str(tokenizer.decode([token_id], clean_up_tokenization_spaces=False)))
     return surfaces
 
 
@@ -126,7 +127,7 @@ def read_text(
     causal: bool = True,
     embedding_table: Tensor | None = None,
 ) -> Text:
-    """The text that a tokenizer's ids spell; `embedding_table` (vocabulary, width) adds embeddings."""
+    """The text that a tokenizer's ids spell; `embedding_table` is (vocabulary, width) or None."""
     special_ids = set(tokenizer.all_special_ids)
     return Text(
         token_surfaces(tokenizer, token_ids),

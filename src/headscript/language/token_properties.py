@@ -375,7 +375,8 @@ def position(text: Text) -> Tensor:
 
 
 @token_property(
-    "The token is the first of a sentence: the text's first, or after a sentence end, line break or opening quote.",
+    "The token is the first of a sentence: the text's first, or after a sentence end, a line break "
+    "or an opening quote.",
     group="structure",
     phrase="sentence openings",
 )

@@ -1,8 +1,9 @@
 """The register of everything a program may say about a text.
 
-An entry is a token property (one value a token), a relation (one value a pair of query and key), or a
-function over them. Each says in words what it means, how the search may put it into a sentence, and
-whether it is prefix-consistent: whether row i of its value depends on tokens 0 to i alone.
+An entry is a token property (one value a token), a relation (one value a pair of query and key),
+or a function over them. Each says in words what it means, how the search may put it into a
+sentence, and whether it is prefix-consistent: whether row i of its value depends on tokens 0 to i
+alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Literal
 from headscript.errors import HeadscriptError
 
 VOCABULARY_VERSION = 1
-"""Grows when an entry changes its meaning or is removed; programs say which version they were written for."""
+"""Grows when an entry changes its meaning or is removed; a run says which one it was made with."""
 
 Kind = Literal["token property", "relation", "function"]
 
@@ -32,12 +33,12 @@ class Entry:
     meaning: str
     """One sentence for the reference."""
     parameters: tuple[str, ...] = ()
-    """Names of the arguments a program gives: `previous(k)` has ("k",); empty for a plain attribute."""
+    """Names of the arguments that a program gives: ("k",) for `previous(k)`, () for `first`."""
     prefix_consistent: bool = True
     group: str = ""
     """Heading in the reference."""
     phrase: str = ""
-    """How the search says it: "commas" for a token property, "the previous token" for a relation."""
+    """How explanations say it: "commas" for a token property, "the first token" for a relation."""
 
 
 class Vocabulary:
@@ -98,7 +99,7 @@ class Vocabulary:
         return [entry for entry in self if entry.kind == kind]
 
     def _load_plugins(self) -> None:
-        """Load `headscript.vocabulary` entry points: each names a function that takes this register."""
+        """Load `headscript.vocabulary` entry points: functions that are given this register."""
         if self._plugins_loaded:
             return
         self._plugins_loaded = True
@@ -118,7 +119,7 @@ def token_property(
     group: str = "",
     register: Vocabulary = VOCABULARY,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function as a token property: (text, *arguments) -> (n,) bool or float."""
+    """Register a function as a token property: (text, *arguments) -> (n,) bool or float."""
     return _registering(
         "token property", meaning, phrase, parameters, prefix_consistent, group, register
     )
@@ -133,14 +134,14 @@ def relation(
     group: str = "",
     register: Vocabulary = VOCABULARY,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function as a relation: (text, *arguments) -> (query, key) bool or float."""
+    """Register a function as a relation: (text, *arguments) -> (query, key) bool or float."""
     return _registering("relation", meaning, phrase, parameters, prefix_consistent, group, register)
 
 
 def function(
     meaning: str, *, parameters: tuple[str, ...], group: str = "", register: Vocabulary = VOCABULARY
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function as a function of the language, called by its bare name."""
+    """Register a function as one of the language, called by its bare name."""
     return _registering("function", meaning, "", parameters, True, group, register)
 
 

@@ -7,12 +7,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from headscript.errors import HeadscriptError
+from headscript.language.gate import literal_value
 from headscript.language.vocabulary import VOCABULARY
 from headscript.programs.explanation import explain_terms
 from headscript.programs.naming import constant_name, expression_name, free_name, words_name
 from headscript.programs.program import Program, rounded
-from headscript.programs.rendering import AND, PRODUCT, bracketed, quoted, rendered
-from headscript.programs.terms import Term, parse_expression
+from headscript.programs.rendering import (
+    AND,
+    ATOM,
+    PRODUCT,
+    bracketed,
+    is_token_list,
+    quoted,
+    rendered,
+)
+from headscript.programs.terms import Term
 
 LINE = 100
 """Longest line of a program, in characters."""
@@ -48,14 +57,14 @@ def emit(
     named, assignments = _locals(terms)
     taken = set(named.values())
     constants: list[str] = []
-    addends: list[tuple[str, str]] = []  # sign and source
+    addends: list[tuple[str, list[str]]] = []  # sign and factors
     for term, weight in zip(terms, weights, strict=True):
         constant = constant_name(term, weight, taken)
         taken.add(constant)
         constants.append(f"{constant}={rounded(abs(weight))}")
-        addends.append(("-" if weight < 0 else "+", f"{constant} * {_product(term, named)}"))
+        addends.append(("-" if weight < 0 else "+", [constant, *_factors(term, named)]))
     if not addends:
-        addends = [("+", "0 * text.distance")]
+        addends = [("+", ["0", "text.distance"])]
     lines = [
         f'"""Head {name} of {model_name}, as headscript found it."""',
         "",
@@ -73,23 +82,21 @@ def emit(
     return Program.parse("\n".join(lines) + "\n", name)
 
 
-def _product(term: Term, named: Mapping[str, str]) -> str:
-    """A term as a factor: conditions joined by & in brackets, numbers by *."""
+def _factors(term: Term, named: Mapping[str, str]) -> list[str]:
+    """What a term multiplies: its conditions joined by & in brackets, and its numbers."""
     conditions: list[tuple[str, int]] = []
     factors: list[tuple[str, int]] = []
     for part, expression in term.parts():
         source = rendered(expression.tree, named)
         if part != "relation":
-            source = (f"{part}({source[0]})", 9)
+            source = (f"{part}({source[0]})", ATOM)
         (conditions if expression.is_condition else factors).append(source)
     if len(conditions) > 1:
         joined = " & ".join(bracketed(condition, AND + 1) for condition in conditions)
         factors.insert(0, (joined, AND))
     elif conditions:
         factors.insert(0, conditions[0])
-    if not factors:
-        return "text.allowed"
-    return " * ".join(bracketed(factor, PRODUCT + 1) for factor in factors)
+    return [bracketed(factor, PRODUCT + 1) for factor in factors] or ["text.allowed"]
 
 
 def _locals(terms: Sequence[Term]) -> tuple[dict[str, str], list[str]]:
@@ -109,13 +116,13 @@ def _locals(terms: Sequence[Term]) -> tuple[dict[str, str], list[str]]:
     for dump, node in sorted(calls.items(), key=lambda item: len(item[0])):
         assert isinstance(node.func, ast.Attribute)
         source = rendered(node)[0]
-        is_list = node.func.attr in ("one_of", "word_in")
+        is_list = is_token_list(node)
         if len(source) <= (LONG_LIST if is_list else LONG_CALL) and (
             uses[dump] < 2 or len(source) <= SHORT_CALL
         ):
             continue
         if is_list:
-            tokens = [word.value for word in node.args if isinstance(word, ast.Constant)]
+            tokens = [literal_value(word) for word in node.args]
             wanted, arguments = words_name(tokens), [quoted(token) for token in tokens]
         else:
             wanted = expression_name(node)
@@ -163,11 +170,11 @@ def _docstring(explanation: str) -> list[str]:
     return [*lines, '    """']
 
 
-def _return(addends: Sequence[tuple[str, str]], causal: bool) -> list[str]:
+def _return(addends: Sequence[tuple[str, Sequence[str]]], causal: bool) -> list[str]:
     mask = "" if causal else ", text.allowed"
     total = "".join(
-        f" {sign} {source}" if number else ("-" if sign == "-" else "") + source
-        for number, (sign, source) in enumerate(addends)
+        (f" {sign} " if number else sign.strip("+")) + " * ".join(factors)
+        for number, (sign, factors) in enumerate(addends)
     )
     line = f"    return softmax({total}{mask})"
     if len(line) <= LINE:
@@ -176,14 +183,14 @@ def _return(addends: Sequence[tuple[str, str]], causal: bool) -> list[str]:
     if len(inner) <= LINE:
         return ["    return softmax(", inner, "    )"]
     lines = []
-    for number, (sign, source) in enumerate(addends):
-        opening = ("-" if sign == "-" else "") if not number else sign + " "
-        line = f"        {opening}{source}"
+    for number, (sign, factors) in enumerate(addends):
+        opening = f"{sign} " if number else sign.strip("+")
+        line = f"        {opening}{' * '.join(factors)}"
         if len(line) <= LINE:
             lines.append(line)
-            continue
-        constant, _, product = line.partition(" * ")
-        lines += [constant, f"        * {product}"]
+        else:
+            lines.append(f"        {opening}{factors[0]}")
+            lines += [f"        * {factor}" for factor in factors[1:]]
     if mask:
         lines[-1] += ","
         lines.append("        text.allowed,")

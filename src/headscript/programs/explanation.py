@@ -1,4 +1,4 @@
-"""Says in plain words what a sum of terms does, true to its terms and how much each of them does."""
+"""Says in plain words what a sum of terms does, true to the terms and how much each does."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import ast
 import textwrap
 from collections.abc import Sequence
 
+from headscript.language.gate import literal_value
 from headscript.language.vocabulary import VOCABULARY
 from headscript.programs.program import rounded
-from headscript.programs.rendering import rendered
+from headscript.programs.rendering import is_token_list, rendered
 from headscript.programs.terms import Expression, Term
 
 WIDTH = 92
@@ -153,7 +154,7 @@ def _inside(node: ast.expr) -> ast.expr:
 
 
 def phrase(node: ast.expr) -> str:
-    """A condition or number in words: "commas", "the previous token", "the latest of the commas"."""
+    """A condition or number in words: "commas", "the token just before", "the first 'the'"."""
     if isinstance(node, ast.Attribute):
         return VOCABULARY.require(node.attr).phrase or f"`text.{node.attr}`"
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -169,12 +170,12 @@ def phrase(node: ast.expr) -> str:
 
 def _call_phrase(node: ast.Call, name: str) -> str:
     entry = VOCABULARY.require(name)
-    if name in ("previous", "following") and isinstance(node.args[0], ast.Constant):
-        k = node.args[0].value
+    if name in ("previous", "following") and node.args:
+        k = literal_value(node.args[0])
         side = "before" if name == "previous" else "after"
         return f"the {'token just' if k == 1 else f'{ordinal(k)} token'} {side}"
-    if name == "nth" and isinstance(node.args[1], ast.Constant):
-        return f"the {ordinal(node.args[1].value)} {_of(node.args[0])}"
+    if name == "nth":
+        return f"the {ordinal(literal_value(node.args[1]))} {_of(node.args[0])}"
     if name == "latest":
         return f"the latest {_of(node.args[0])}"
     words = [
@@ -201,10 +202,9 @@ def _call_phrase(node: ast.Call, name: str) -> str:
 
 
 def _of(node: ast.expr) -> str:
-    """What the first, second or latest is one of: "of the commas", or a literal token as it stands."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        if node.func.attr in ("one_of", "word_in"):
-            return _listed(node) if len(node.args) == 1 else f"of {_listed(node)}"
+    """What the first or latest is one of: "of the commas", or a literal token as it stands."""
+    if is_token_list(node):
+        return _listed(node) if len(node.args) == 1 else f"of {_listed(node)}"
     return f"of the {phrase(node)}"
 
 

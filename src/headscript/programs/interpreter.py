@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headscript.language.gate import CheckedProgram, literal_number
+from headscript.language.gate import CheckedProgram, literal_number, literal_value
 from headscript.language.text import Text
 from headscript.language.vocabulary import VOCABULARY
 
 _FLOAT_BYTES = 64 << 20
-"""How much of a text's kept features may be float32; adding those is several times as fast as bool."""
+"""How much of a text's kept features may be float32, which add several times as fast as bool."""
 
 _OPERATIONS: dict[type[ast.AST], tuple[str, Callable[[Any, Any], Any]]] = {
     ast.Add: ("+", operator.add),
@@ -159,7 +159,7 @@ def _kept(part: Part, *, as_float: bool = True) -> Evaluate:
 
 
 def _compact(value: Any, text: Text) -> Any:
-    """A feature in the form that is quickest to add: one row where all are alike, float if it may."""
+    """A feature in the form that is quickest to add: one row where all are alike, and float."""
     if not isinstance(value, Tensor) or value.ndim != 2:
         return value
     if value.shape[0] > 1 and value.stride(0) == 0:
@@ -248,7 +248,7 @@ def _build_call(node: ast.Call, names: Mapping[str, Part]) -> Part:
 
 
 def _build_entry_call(node: ast.Call, name: str, names: Mapping[str, Part]) -> Part:
-    literals: list[Any] = [_literal(argument) for argument in node.args]
+    literals: list[Any] = [literal_value(argument) for argument in node.args]
     parts = tuple(
         _build(argument, names)
         for argument, literal in zip(node.args, literals, strict=True)
@@ -280,13 +280,6 @@ def _build_entry_call(node: ast.Call, name: str, names: Mapping[str, Part]) -> P
         node,
         parts,
     )
-
-
-def _literal(node: ast.expr) -> Any:
-    """A number or string as it stands, whole numbers whole; None for anything else."""
-    if isinstance(node, ast.Constant):
-        return node.value
-    return literal_number(node)
 
 
 def _always(value: Any) -> Evaluate:

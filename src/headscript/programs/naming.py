@@ -8,6 +8,7 @@ import keyword
 import re
 from collections.abc import Container
 
+from headscript.language.gate import literal_value
 from headscript.language.vocabulary import VOCABULARY
 from headscript.programs.explanation import ordinal
 from headscript.programs.terms import Term, parse_expression
@@ -105,7 +106,7 @@ def words_name(tokens: list[str]) -> str:
 
 
 def expression_name(node: ast.expr) -> str:
-    """An expression as a piece of a name: text.is_comma is `commas`, log(text.distance + 1) `log_distance`."""
+    """A piece of a name: text.is_comma is `commas`, log(text.distance + 1) `log_distance`."""
     name = re.sub(r"[^a-z0-9]+", "_", _words(node).lower()).strip("_")
     return name or "value"
 
@@ -126,8 +127,8 @@ def _words(node: ast.expr) -> str:
         ]
         if node.func.attr in ("one_of", "word_in"):
             return words_name(strings)
-        if node.func.attr == "nth" and isinstance(node.args[1], ast.Constant):
-            return f"{ordinal(node.args[1].value)} {_words(node.args[0])}"
+        if node.func.attr == "nth":
+            return f"{ordinal(literal_value(node.args[1]))} {_words(node.args[0])}"
         return " ".join([_entry_words(node.func.attr), *(_words(a) for a in node.args)])
     if isinstance(node, ast.UnaryOp):
         return ("not " if isinstance(node.op, ast.Invert) else "minus ") + _words(node.operand)

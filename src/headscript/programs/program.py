@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from headscript.errors import HeadscriptError
@@ -24,7 +23,7 @@ ROW_TOLERANCE = 1e-4
 
 
 class ProgramError(HeadscriptError):
-    """A program whose value on a text is no attention pattern; the message names the line if one is to blame."""
+    """A program whose value on a text is no attention pattern; the message names the line."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Program:
 
     @staticmethod
     def load(path: str | Path) -> Program:
-        """Read a program file; its name is the file's. Raises HeadscriptError if it cannot be read."""
+        """Read a program file, whose name it takes; raises HeadscriptError if it cannot be read."""
         path = Path(path)
         try:
             source = path.read_text(encoding="utf-8")
@@ -78,7 +77,7 @@ class Program:
         return Program.parse(source, path.stem, str(path))
 
     def save(self, path: str | Path) -> None:
-        """Write the source, whole or not at all. Raises HeadscriptError on a full disk or no permission."""
+        """Write the source whole or not at all; raises HeadscriptError where that cannot be."""
         path = Path(path)
         temporary = None
         try:
@@ -197,7 +196,7 @@ class Program:
 
 
 def rounded(value: float) -> str:
-    """A constant as programs write it: two decimals, small values three digits, four digits at most."""
+    """A constant as programs write it: two decimals, small ones three digits, at most four."""
     if abs(value) < 5e-6:
         return "0.0"
     leading = math.floor(math.log10(abs(value)))  # 0 for 4.06, -2 for 0.044

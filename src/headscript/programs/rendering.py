@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from typing import TypeGuard
 
 _SIGNS: dict[type[ast.AST], tuple[str, int]] = {
     ast.BitOr: ("|", 2),
@@ -67,6 +68,15 @@ def rendered(node: ast.expr, named: Mapping[str, str] | None = None) -> tuple[st
     return (
         f"{bracketed(left, precedence + 1)} {sign} {bracketed(right, precedence + 1)}",
         precedence,
+    )
+
+
+def is_token_list(node: ast.AST) -> TypeGuard[ast.Call]:
+    """Whether an expression is text.one_of(...) or text.word_in(...)."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("one_of", "word_in")
     )
 
 

@@ -23,7 +23,8 @@ class Term:
     """weight * query(query) * relation * key(key), each part an expression of `text` or None.
 
     `Term(query="text.is_comma")`, `Term(relation="log(text.distance + 1)")`,
-    `Term(relation="text.previous(1)", key="text.one_of(' the')")`. Conditions join by &, numbers by *.
+    `Term(relation="text.previous(1)", key="text.one_of(' the')")`. Conditions join by &, numbers
+    by *.
     """
 
     query: str | None = None
@@ -82,6 +83,7 @@ class Expression:
     evaluate: Callable[[Text], Any]
 
     def __call__(self, text: Text) -> Tensor:
+        """Its value on a text: (n,) for a token property, (query, key) for a relation."""
         value = self.evaluate(text)
         assert isinstance(value, Tensor)
         return value
@@ -89,7 +91,7 @@ class Expression:
 
 @lru_cache(maxsize=50_000)
 def parse_expression(source: str) -> Expression:
-    """The expression that a source spells; raises GateError for what the language does not allow."""
+    """The expression that a source spells; raises GateError for what is not allowed."""
     tree, checker = check_expression(source)
     evaluate = plan_expression(tree)
     return Expression(

@@ -9,16 +9,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from headscript.language import Text
+from headscript.language import VOCABULARY, Text
+from headscript.language.vocabulary import Kind
 from headscript.rows import Rows
 
-_PLAIN_CLASSES = (
-    "starts_word continues_word is_capitalized is_number is_punctuation is_comma is_period "
-    "is_exclamation is_sentence_end is_quote is_newline is_contraction is_separator is_determiner "
-    "is_subject_pronoun is_object_pronoun is_possessive is_pronoun is_preposition is_coordinator "
-    "is_subordinator is_auxiliary is_be is_negation is_wh_word is_speech_verb is_function_word "
-    "is_content_word is_name is_new opens_sentence in_quote"
-).split()
+_GRADED = ("rarity", "position", "sentence", "sentence_position", "occurrence")
 _ENDINGS = ("ed", "ing", "s", "y", "ly", "er")
 _AFTER = (
     "is_comma is_sentence_end is_quote is_newline is_determiner is_subject_pronoun is_possessive "
@@ -40,10 +35,8 @@ _BEFORE = (
     "is_contraction"
 ).split()
 _BETWEEN = "is_comma is_content_word is_sentence_end".split()
-_SAMENESS = (
-    "same_token same_word after_same after_same_pair before_same same_before same_sentence "
-    "sentence_distance sentence_start"
-).split()
+_POSITIONAL = ("first", "itself", "distance", "earlier", "last", "allowed")
+_NEED_EMBEDDINGS = ("similarity",)  # which a program does not have when it runs on its own
 _CORE_RELATIONS = (
     "text.first",
     "text.itself",
@@ -77,6 +70,25 @@ class Pool:
     literals: tuple[str, ...]
     """Tokens of the fit texts, most frequent first, that word lists are made from."""
 
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        """All classes and relations."""
+        return self.classes + self.relations
+
+    def occurring(self, rows: Rows) -> Pool:
+        """The pool without what says nothing on these rows: classes and relations that never vary."""
+
+        def varies(values: Tensor) -> bool:
+            return bool(values.min() < values.max())
+
+        relations = tuple(name for name in self.relations if varies(rows.relation(name)))
+        return replace(
+            self,
+            classes=tuple(name for name in self.classes if varies(rows.tokens(name))),
+            relations=relations,
+            core_relations=tuple(name for name in self.core_relations if name in relations),
+        )
+
     def with_sinks(self, words: Sequence[str]) -> Pool:
         """The pool with relations to the first three, the latest and all places of each word."""
         found = []
@@ -90,19 +102,19 @@ class Pool:
 def standard_pool(texts: Sequence[Text], *, min_count: int, max_literals: int = 400) -> Pool:
     """The pool for these fit texts; a literal token must come `min_count` times in them."""
     causal = texts[0].causal
-    classes = [f"text.{name}" for name in _PLAIN_CLASSES]
+    # Whatever the vocabulary has that takes no argument, entries of plug-ins included.
+    classes = [f"text.{name}" for name in _plain("token property") if name not in _GRADED]
     classes += [f"text.ends_with({ending!r})" for ending in _ENDINGS]
     classes += [f"text.after(text.{name})" for name in _AFTER]
     classes += _GRADED_CLASSES
-    if any(any(text.special) for text in texts):
-        classes.append("text.is_special")
 
     relations = ["text.first", "text.itself", "log(text.distance + 1)", "text.distance"]
     relations += ["sqrt(text.distance)"]
     relations += [f"text.previous({k})" for k in range(1, 9)]
     relations += [f"text.within({k})" for k in (2, 4, 8, 16, 32)]
     relations += [f"text.at({place})" for place in (1, 2, 3, 4)]
-    relations += [f"text.{name}" for name in _SAMENESS]
+    known = {*_POSITIONAL, *_NEED_EMBEDDINGS}
+    relations += [f"text.{name}" for name in _plain("relation") if name not in known]
     relations += [f"text.latest(text.{name})" for name in _POINTED_AT]
     relations += [f"text.nth(text.{name}, {k})" for name in _COUNTED for k in (1, 2, 3)]
     relations += [f"text.before(text.{name})" for name in _BEFORE]
@@ -115,6 +127,15 @@ def standard_pool(texts: Sequence[Text], *, min_count: int, max_literals: int = 
     counts = Counter(surface for text in texts for surface in text.surfaces)
     literals = [surface for surface, count in counts.most_common() if count >= min_count]
     return Pool(tuple(classes), tuple(relations), tuple(core), tuple(literals[:max_literals]))
+
+
+def _plain(kind: Kind) -> list[str]:
+    """Entries of a kind that take no argument and see no later token."""
+    return [
+        entry.name
+        for entry in VOCABULARY.of_kind(kind)
+        if not entry.parameters and entry.prefix_consistent
+    ]
 
 
 def sink_words(rows: Rows, actual: Tensor, pool: Pool) -> list[str]:

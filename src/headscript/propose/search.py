@@ -19,10 +19,13 @@ from headscript.programs.terms import Term
 from headscript.propose.pool import sink_words, standard_pool
 from headscript.propose.screening import Screening
 from headscript.rows import Rows, share_for
+from headscript.runs import RunConfig
 from headscript.tuning.loglinear import Fitted, derivatives, fit_weights
 
 _COLLINEAR = 0.02  # a candidate must keep this share of its variance beside the terms there are
 _CANDIDATES = 60
+_ROUGH = 3e-4  # a fit that will be gone over again need not be closer, in row loss
+_FINE = 24  # up to this many terms, a frontier has a step for every number of terms
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,19 @@ class SearchSettings:
     min_count: int = 8
     """How often a literal token must come in the fit texts to be named in a program."""
     seed: int = 0
+
+    @classmethod
+    def of(cls, config: RunConfig) -> SearchSettings:
+        """The settings of a run; a program of many terms gets more rounds to grow in."""
+        rounds = 4 if config.max_terms <= 30 else 8
+        return cls(
+            max_terms=config.max_terms,
+            price=config.term_price,
+            rounds=rounds,
+            terms_per_round=max(10, -(-config.max_terms // (rounds - 1))),
+            max_cells=config.fit_cells,
+            seed=config.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,7 @@ class SharedRows:
         generator = torch.Generator().manual_seed(settings.seed)
         share = share_for(texts, settings.max_cells)
         self.rows = Rows(texts, share=share, generator=generator)
-        self.pool = standard_pool(texts, min_count=settings.min_count)
+        self.pool = standard_pool(texts, min_count=settings.min_count).occurring(self.rows)
 
 
 def search_layer(
@@ -97,6 +113,8 @@ def search_layer(
             known = set(state.terms)
             fresh = [term for term in candidates.best(head, _CANDIDATES) if term not in known]
             _add_best(rows, state, fresh, actual[:, head].contiguous(), settings)
+        rows.release(pool.expressions)
+    rows.release(shared.pool.expressions)
     return [
         _frontier(rows, state, actual[:, head].contiguous(), settings)
         for head, state in enumerate(states)
@@ -131,7 +149,7 @@ def _add_best(
     state.terms += [fresh[index] for index in picked]
     state.features = torch.cat([state.features, columns[:, picked]], 1)
     start = torch.cat([state.fitted.weights, torch.zeros(len(picked))])
-    state.fitted = fit_weights(rows, state.features, actual, start, steps=6)
+    state.fitted = fit_weights(rows, state.features, actual, start, steps=6, tolerance=_ROUGH)
 
 
 def _matching_pursuit(
@@ -180,12 +198,12 @@ def _frontier(
             steps.append(Step(tuple(terms), rounded, _strengths(rows, features, fitted), iou))
         if len(terms) == 1:
             break
-        # Far above the limit several go at once; below it each step is a point of the frontier.
-        dropped = max(1, (len(terms) - settings.max_terms) // 4)
+        # Of many terms several go at once; of few each step is a point of the frontier.
+        dropped = max(1, (len(terms) - settings.max_terms) // 4, (len(terms) - _FINE) // 8)
         keep, start = _without_least(rows, features, fitted, actual, dropped)
         terms = [terms[index] for index in keep]
         features = features[:, keep].contiguous()
-        fitted = fit_weights(rows, features, actual, start, steps=4)
+        fitted = fit_weights(rows, features, actual, start, steps=4, tolerance=_ROUGH)
     return steps[::-1]
 
 
@@ -218,9 +236,9 @@ def _strengths(rows: Rows, features: Tensor, fitted: Fitted) -> tuple[float, ...
     return tuple(round(share, 4) for share in (moved / moved.sum().clamp(min=1e-12)).tolist())
 
 
-def choose_step(steps: Sequence[Step], held_out: Sequence[float], price: float) -> int:
-    """The step of a frontier with the best held-out IoU after each term has paid its price."""
-    worth = [iou - price * len(step.terms) for step, iou in zip(steps, held_out, strict=True)]
-    return max(range(len(steps)), key=lambda index: worth[index])
-
-
+def choose_step(
+    steps: Sequence[Step], held_out: Sequence[float], price: float, max_terms: int
+) -> int:
+    """The step of at most `max_terms` with the best held-out IoU after each term has paid its price."""
+    fitting = [index for index, step in enumerate(steps) if len(step.terms) <= max_terms]
+    return max(fitting, key=lambda index: held_out[index] - price * len(steps[index].terms))

@@ -1,96 +1,80 @@
-"""The search spread over processes: one work item a layer, each result one file of the run."""
+"""The search spread over processes: one work item a layer, each result one file of the run.
+
+A worker is this module started on a run's folder. It is told layers on its standard input, one a
+line, writes search/L05.json and answers with the layer's number. Everything it needs lies in the
+run, so that a worker can as well be started by hand, or on another machine that sees the folder.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, as_completed
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from queue import Empty, Queue
+from threading import Thread
 
 import torch
 
-from headscript.heads import Head
-from headscript.language import Text
-from headscript.programs.terms import Term
+from headscript.disk import write_atomically
+from headscript.errors import HeadscriptError
+from headscript.language import read_text
+from headscript.propose.frontier import Frontier
 from headscript.propose.search import SearchSettings, SharedRows, Step, search_layer
 from headscript.recording import Recording
 from headscript.rows import Rows, share_for
+from headscript.runs import Run
 
 
-@dataclass(frozen=True)
-class Frontier:
-    """What the search found for a head."""
+def search_file(layer: int) -> str:
+    """Where a run keeps what was found for a layer."""
+    return f"search/L{layer:02d}.json"
 
-    head: Head
-    steps: tuple[Step, ...]
-    """Programs, fewest terms first."""
-    held_out: tuple[float, ...]
-    """IoU of each on (a sample of rows of) the select texts."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain data for a file of the run."""
-        return {
-            "head": str(self.head),
-            "held_out": list(self.held_out),
-            "steps": [asdict(step) for step in self.steps],
+class Bench:
+    """A process's texts and features: made once, used for every layer it searches."""
+
+    def __init__(self, run: Run) -> None:
+        from transformers import AutoTokenizer
+
+        self.run = run
+        self.settings = SearchSettings.of(run.config)
+        tokenizer = AutoTokenizer.from_pretrained(str(run.tokenizer_folder))
+        texts = {
+            split: [
+                read_text(tokenizer, text.token_ids, causal=run.model.causal)
+                for text in run.texts(split)
+            ]
+            for split in ("fit", "select")
         }
-
-    @classmethod
-    def from_json(cls, found: dict[str, Any]) -> Frontier:
-        """Read what `as_json` wrote."""
-        steps = [
-            Step(
-                tuple(Term(**term) for term in step["terms"]),
-                tuple(step["weights"]),
-                tuple(step["strengths"]),
-                step["iou"],
-            )
-            for step in found["steps"]
-        ]
-        return cls(Head.parse(found["head"]), tuple(steps), tuple(found["held_out"]))
-
-
-@dataclass(frozen=True)
-class SearchJob:
-    """All that a worker needs, the same for every layer."""
-
-    fit_texts: tuple[Text, ...]
-    select_texts: tuple[Text, ...]
-    fit_recording: Path
-    select_recording: Path
-    settings: SearchSettings
-
-
-class _Bench:
-    """A worker's texts and features, made at its first layer and kept for the next."""
-
-    def __init__(self, job: SearchJob) -> None:
-        self.job = job
-        self.shared = SharedRows(job.fit_texts, job.settings)
-        self.fit = Recording.open(job.fit_recording)
-        self.select = Recording.open(job.select_recording)
+        self.shared = SharedRows(texts["fit"], self.settings)
+        self.fit = Recording.open(run.recording_folder("fit"))
+        self.select = Recording.open(run.recording_folder("select"))
         self.select_rows = Rows(
-            job.select_texts,
-            share=share_for(job.select_texts, job.settings.max_cells),
-            generator=torch.Generator().manual_seed(job.settings.seed + 1),
+            texts["select"],
+            share=share_for(texts["select"], self.settings.max_cells),
+            generator=torch.Generator().manual_seed(self.settings.seed + 1),
         )
 
-    def search(self, layer: int) -> list[Frontier]:
-        frontiers = search_layer(self.shared, self.fit.layer(layer), self.job.settings)
+    def search(self, layer: int) -> None:
+        """Search the heads of a layer and write what was found."""
+        frontiers = search_layer(self.shared, self.fit.layer(layer), self.settings)
         actual = self.select_rows.gather(self.select.layer(layer))
-        return [
+        found = [
             Frontier(head, tuple(steps), tuple(self._held_out(steps, actual[:, index])))
             for index, (head, steps) in enumerate(
                 zip(self.fit.heads_of(layer), frontiers, strict=True)
             )
         ]
+        self.select_rows.release(())
+        content = json.dumps([frontier.as_json() for frontier in found], indent=1)
+        write_atomically(self.run.directory / search_file(layer), content.encode())
 
     def _held_out(self, steps: Sequence[Step], actual: torch.Tensor) -> list[float]:
-        """Mean IoU of each step on the select rows."""
+        """Mean IoU of each step on (a sample of) the select rows."""
         rows = self.select_rows
         terms = list(dict.fromkeys(term for step in steps for term in step.terms))
         features = rows.columns(terms)
@@ -103,40 +87,80 @@ class _Bench:
         return scores
 
 
-_bench: _Bench | None = None
-
-
-def _set_up(job: SearchJob) -> None:
-    global _bench
-    _die_with_parent()
-    torch.set_num_threads(1)  # as many processes as cores do more than threads on small matrices
-    _bench = _Bench(job)
-
-
-def _search(layer: int) -> tuple[int, list[dict[str, Any]]]:
-    if _bench is None:
-        raise RuntimeError("the worker was not set up")
-    return layer, [frontier.as_json() for frontier in _bench.search(layer)]
-
-
 def search_layers(
-    job: SearchJob, layers: Sequence[int], *, workers: int | None = None
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Search layers in `workers` processes (None: one a core); yields (layer, frontiers as JSON).
+    run: Run, layers: Sequence[int], *, workers: int | None = None
+) -> Iterator[int]:
+    """Search layers in `workers` processes (None: one a core); yields each layer when its file is there.
 
-    The results do not depend on the number of workers or on the order in which layers end.
+    The files do not depend on the number of workers or on the order in which layers end. Raises
+    HeadscriptError where a worker met one, or was killed.
     """
-    from loky import ProcessPoolExecutor
-
-    workers = min(len(layers), workers or available_cores())
-    pool = ProcessPoolExecutor(workers, initializer=_set_up, initargs=(job,), timeout=600)
-    futures: list[Future[tuple[int, list[dict[str, Any]]]]] = []
+    waiting: Queue[int] = Queue()
+    for layer in layers:
+        waiting.put(layer)
+    answers: Queue[int | HeadscriptError] = Queue()
+    number = min(len(layers), workers or available_cores())
+    processes = [_start(run.directory) for _ in range(number)]
+    threads = [
+        Thread(target=_feed, args=(process, waiting, answers), daemon=True) for process in processes
+    ]
     try:
-        futures = [pool.submit(_search, layer) for layer in layers]
-        for future in as_completed(futures):
-            yield future.result()
+        for thread in threads:
+            thread.start()
+        for _ in layers:
+            answer = answers.get()
+            if isinstance(answer, HeadscriptError):
+                raise answer
+            yield answer
     finally:
-        pool.shutdown(wait=True, kill_workers=any(not future.done() for future in futures))
+        for process in processes:
+            process.kill()  # idle by now, unless something went wrong
+        for thread in threads:
+            thread.join()
+        for process in processes:
+            process.communicate()
+
+
+def _start(directory: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "headscript.propose.workers", str(directory), str(os.getpid())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+    )
+
+
+def _feed(
+    process: subprocess.Popen[str], waiting: Queue[int], answers: Queue[int | HeadscriptError]
+) -> None:
+    """Give a worker one layer after another until there are none."""
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("a worker is started with pipes")
+    while True:
+        try:
+            layer = waiting.get_nowait()
+        except Empty:
+            return
+        try:
+            process.stdin.write(f"{layer}\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except (OSError, ValueError):
+            answer = ""
+        if answer.startswith("error "):
+            answers.put(HeadscriptError(json.loads(answer.removeprefix("error "))))
+            return
+        if not answer:
+            answers.put(
+                HeadscriptError(
+                    f"A process that searched layer {layer} ended before its time, perhaps for want "
+                    "of memory; start again, finished layers are kept (fewer --workers take less "
+                    "memory)."
+                )
+            )
+            return
+        answers.put(layer)
 
 
 def available_cores() -> int:
@@ -146,10 +170,38 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _die_with_parent() -> None:
-    """On Linux, ask the kernel to end this process with its parent, also after kill -9."""
+def _die_with(parent: int) -> None:
+    """On Linux, ask the kernel to end this process with its parent, also after kill -9.
+
+    Elsewhere the worker ends when it next reads from the parent's pipe.
+    """
     if sys.platform == "linux":
         import ctypes
 
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it had died before
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(directory: str, parent: str) -> None:
+    """Search the layers named on standard input."""
+    _die_with(int(parent))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when Ctrl-C is pressed
+    torch.set_num_threads(1)  # processes on as many cores do more than threads on small matrices
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is not an answer
+    bench: Bench | None = None
+    for line in sys.stdin:
+        try:
+            bench = bench or Bench(Run.open(directory))
+            bench.search(int(line))
+        except HeadscriptError as error:
+            answers.write(f"error {json.dumps(str(error))}\n")
+        else:
+            answers.write(line)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
