@@ -16,7 +16,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run of five heads, with its model and texts beside it; not to change."""
+    """A finished run of five heads, its model and texts beside it; for reading only."""
     from tests.small_run import make_run
 
     return make_run(tmp_path_factory.mktemp("small")).directory

@@ -3,9 +3,10 @@
 from pathlib import Path
 from random import Random
 
+from tests.models.networks import network_of, tokenizer
+
 from headscript.explain import explain
 from headscript.runs import Run
-from tests.models.networks import network_of, tokenizer
 
 HEADS = "L0H1,L1"
 

@@ -13,13 +13,13 @@ from typing import Any
 import polars
 import pytest
 from pydantic import ValidationError
+from tests.models.networks import network_of, tokenizer
+from tests.mounts import mounted
 
 from headscript.errors import HeadscriptError
 from headscript.heads import Head
 from headscript.models import Model
 from headscript.runs import Maker, Run, RunConfig, RunText, load_run
-from tests.models.networks import network_of, tokenizer
-from tests.mounts import mounted
 
 CONFIG = RunConfig(model="m", texts="t", seed=3)
 TEXTS = [
@@ -192,13 +192,25 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
         Run.create_or_resume(tmp_path, other)
 
 
-def test_another_model_is_refused_and_another_name_for_it_is_not(tmp_path: Path) -> None:
+def test_another_path_to_the_same_texts_is_no_other_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("texts.txt").touch()
+    Path("others.txt").touch()
+    for name in ("texts.txt", "./texts.txt", str(tmp_path / "texts.txt")):
+        with Run.create_or_resume("run", CONFIG.model_copy(update={"texts": name})) as run:
+            assert run.config.texts == "texts.txt"
+    with pytest.raises(HeadscriptError, match=r"texts was 'texts\.txt' and is now 'others\.txt'"):
+        Run.create_or_resume("run", CONFIG.model_copy(update={"texts": "others.txt"}))
+
+
+def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
     with Run.create_or_resume(tmp_path, CONFIG) as run:
         run.settle_model(model_of())
-    renamed = CONFIG.model_copy(update={"model": "elsewhere"})
-    with Run.create_or_resume(tmp_path, renamed) as run:
+    with Run.create_or_resume(tmp_path, CONFIG) as run:
         run.settle_model(model_of())
-        with pytest.raises(HeadscriptError, match="begun with gpt2-0 .* gpt2-1 has other weights"):
+        with pytest.raises(HeadscriptError, match=r"begun with gpt2-0 .* gpt2-1 has other weights"):
             run.settle_model(model_of(seed=1))
 
 
@@ -222,7 +234,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
         Run.open(tmp_path)
     with pytest.raises(HeadscriptError, match="no such folder"):
         Run.open(tmp_path / "nowhere")
-    assert os.listdir(tmp_path) == ["thesis.tex"]
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 @pytest.mark.parametrize(

@@ -447,17 +447,25 @@ def _refuse_what_is_no_run(directory: Path) -> None:
 
 
 def _refuse_other_settings(directory: Path, begun: RunConfig, asked: RunConfig) -> None:
-    """Model and texts are compared by what they hold, not by name, once they are loaded."""
-    different = [
-        f"{name} was {getattr(begun, name)!r} and is now {getattr(asked, name)!r}"
-        for name in RunConfig.model_fields
-        if name not in ("model", "texts") and getattr(begun, name) != getattr(asked, name)
-    ]
+    """What model and texts of the same name hold is compared when they are loaded."""
+    different = []
+    for name in RunConfig.model_fields:
+        then, now = getattr(begun, name), getattr(asked, name)
+        if then != now and not (name in ("model", "texts") and _same_file(then, now)):
+            different.append(f"{name} was {then!r} and is now {now!r}")
     if different:
         raise HeadscriptError(
             f"The run in {directory} was begun with other settings ({'; '.join(different)}); "
             "choose another --out."
         )
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether two names lead to one file or folder, as "texts.txt" and "./texts.txt" do."""
+    try:
+        return Path(one).expanduser().samefile(Path(other).expanduser())
+    except OSError:
+        return False
 
 
 def _refuse_other_version(directory: Path, then: Maker, now: Maker, *, resuming: bool) -> None:

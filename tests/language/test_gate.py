@@ -150,9 +150,18 @@ def test_refused_lines(line, advice):
         (result("softmax(text.first)") * 2, "a program file holds"),
         ("from os import path\n" + result("softmax(text.first)"), "headscript.language alone"),
         ("from .language import log\n" + result("softmax(text.first)"), "alone"),
-        ("from headscript.language import *\n" + result("softmax(text.first)"), "'*' is no function"),
-        ("from headscript.language import log as f\n" + result("softmax(text.first)"), "without 'as'"),
-        ("from headscript.language import softmx\n" + result("softmax(text.first)"), "mean softmax"),
+        (
+            "from headscript.language import *\n" + result("softmax(text.first)"),
+            "'*' is no function",
+        ),
+        (
+            "from headscript.language import log as f\n" + result("softmax(text.first)"),
+            "without 'as'",
+        ),
+        (
+            "from headscript.language import softmx\n" + result("softmax(text.first)"),
+            "mean softmax",
+        ),
         ("from headscript.language import Text\n" + result("softmax(text.first)"), "no function"),
         ("def other(text):\n    return 1\n", "must be called attend"),
         ("async def attend(text):\n    return 1\n", "a program file holds"),

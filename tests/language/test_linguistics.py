@@ -7,7 +7,20 @@ from headscript.language import Text, linguistics
 from headscript.programs import Program
 from headscript.programs.terms import parse_expression
 
-SURFACES = [" <s>", "Tom", " Hanks", " ran", " quick", "ly", " to", " the", " red", " house", ".", "\n"]
+SURFACES = [
+    " <s>",
+    "Tom",
+    " Hanks",
+    " ran",
+    " quick",
+    "ly",
+    " to",
+    " the",
+    " red",
+    " house",
+    ".",
+    "\n",
+]
 SPECIAL = [surface == " <s>" for surface in SURFACES]
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # Dark to light, so that the digits stay readable on each, and the order survives in grey.
 _RAMP = ((0.2, (38, 42, 54)), (0.5, (33, 92, 110)), (0.75, (72, 160, 139)), (1.0, (214, 232, 170)))
-_CELL = 3
 _MARGIN = 2
 _LINE = 76
 """Characters of a list in a line: with the names on its left it fits into 100 columns."""
@@ -182,11 +181,12 @@ def _print_heads(console: Console, scores: Mapping[Head, float], most: int) -> N
     layers = sorted({head.layer for head in scores})
     if not layers:
         return
-    if _MARGIN + 5 + _CELL * most + 8 > console.width:
+    cell = 4 if most <= 16 else 3
+    if _MARGIN + 4 + cell * most + 8 > console.width:
         _print_layers(console, scores)
         return
     header = Text(" " * (_MARGIN + 4))
-    header.append("".join(f"{f'H{head}':>{_CELL}}" for head in range(most)), "dim")
+    header.append("".join(f"{f'H{head}':>{cell}}" for head in range(most)), "dim")
     header.append(f"{'mean':>8}", "dim")
     console.print(header)
     for layer in layers:
@@ -194,7 +194,7 @@ def _print_heads(console: Console, scores: Mapping[Head, float], most: int) -> N
         line.append(f"{f'L{layer}':<4}", "dim")
         found = [scores.get(Head(layer, head)) for head in range(most)]
         for iou in found:
-            line.append(*_cell(iou))
+            line.append(*_cell(iou, cell))
         line.append(f"{fmean(iou for iou in found if iou is not None):8.2f}")
         console.print(line)
 
@@ -214,10 +214,10 @@ def _print_layers(console: Console, scores: Mapping[Head, float]) -> None:
     console.print(table)
 
 
-def _cell(iou: float | None) -> tuple[str, str]:
-    """Three characters for a head, and their style."""
+def _cell(iou: float | None, width: int) -> tuple[str, str]:
+    """The characters for a head, and their style."""
     if iou is None:
-        return " " * _CELL, ""
+        return " " * width, ""
     low = next((number for number in range(len(_RAMP) - 1, 0, -1) if iou >= _RAMP[number][0]), 0)
     if low == len(_RAMP) - 1:
         red, green, blue = _RAMP[-1][1]
@@ -227,7 +227,7 @@ def _cell(iou: float | None) -> tuple[str, str]:
         red, green, blue = (round(a + part * (b - a)) for a, b in zip(first, second, strict=True))
     bright = 0.299 * red + 0.587 * green + 0.114 * blue > 110
     ink = "rgb(20,24,30)" if bright else "rgb(225,230,235)"
-    return f"{min(round(100 * iou), 100):{_CELL}d}", f"{ink} on rgb({red},{green},{blue})"
+    return f"{min(round(100 * iou), 100):{width}d}", f"{ink} on rgb({red},{green},{blue})"
 
 
 def _head_facts(row: HeadResult) -> Table:

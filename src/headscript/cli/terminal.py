@@ -80,11 +80,11 @@ class _Count(MofNCompleteColumn):
 
 def _bars(screen: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description:<12}"),
+        TextColumn("{task.description:<12}", markup=False),
         BarColumn(bar_width=32, complete_style="cyan", finished_style="cyan", pulse_style="cyan"),
         _Count(),
         _Elapsed(),
-        TextColumn("[dim]{task.fields[message]}"),
+        TextColumn("{task.fields[message]}", style="dim", markup=False),
         console=screen,
         redirect_stdout=False,
         redirect_stderr=False,
@@ -108,7 +108,7 @@ class _Bars:
         self.done = event.done
         message = "" if event.total else event.message
         if event.total and event.message:
-            self.bars.console.print(event.message, style="dim")
+            self.bars.console.print(event.message, style="dim", markup=False)
         self.bars.update(
             self.task, completed=event.done, total=event.total or None, message=message
         )

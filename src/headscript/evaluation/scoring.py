@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 import torch
@@ -224,7 +225,7 @@ def _score(
     seed: int,
 ) -> Score:
     per_head = tally.programs.mean(1)
-    terms = torch.tensor([float(program.terms) for program in programs.values()])
+    terms = [program.terms for program in programs.values()]
     consistent = [program.prefix_consistent for program in programs.values()]
     by_head = [
         HeadScore(
@@ -247,9 +248,7 @@ def _score(
         baselines={name: float(table.mean()) for name, table in tally.baselines.items()},
         coverage=(len(programs) - len(tally.failures)) / asked,
         prefix_consistent=sum(consistent) / len(consistent),
-        terms=TermsSummary(
-            median=float(terms.quantile(0.5)), mean=float(terms.mean()), max=int(terms.max())
-        ),
+        terms=TermsSummary(median=median(terms), mean=fmean(terms), max=max(terms)),
         heads=len(programs),
         texts=len(ids),
         tokens=sum(map(len, ids)),

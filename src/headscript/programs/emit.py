@@ -23,6 +23,8 @@ from headscript.programs.rendering import (
 )
 from headscript.programs.terms import Term
 
+Factor = tuple[str, ...]
+"""One factor of a term; conditions that are joined by & count as one."""
 LINE = 100
 """Longest line of a program, in characters."""
 LONG_LIST = 30
@@ -57,14 +59,14 @@ def emit(
     named, assignments = _locals(terms)
     taken = set(named.values())
     constants: list[str] = []
-    addends: list[tuple[str, list[str]]] = []  # sign and factors
+    addends: list[tuple[str, list[Factor]]] = []  # sign and factors
     for term, weight in zip(terms, weights, strict=True):
         constant = constant_name(term, weight, taken)
         taken.add(constant)
         constants.append(f"{constant}={rounded(abs(weight))}")
-        addends.append(("-" if weight < 0 else "+", [constant, *_factors(term, named)]))
+        addends.append(("-" if weight < 0 else "+", [(constant,), *_factors(term, named)]))
     if not addends:
-        addends = [("+", ["0", "text.distance"])]
+        addends = [("+", [("0",), ("text.distance",)])]
     lines = [
         f'"""Head {name} of {model_name}, as headscript found it."""',
         "",
@@ -82,21 +84,25 @@ def emit(
     return Program.parse("\n".join(lines) + "\n", name)
 
 
-def _factors(term: Term, named: Mapping[str, str]) -> list[str]:
-    """What a term multiplies: its conditions joined by & in brackets, and its numbers."""
+def _factors(term: Term, named: Mapping[str, str]) -> list[Factor]:
+    """What a term multiplies: its conditions, joined by &, and its numbers."""
     conditions: list[tuple[str, int]] = []
-    factors: list[tuple[str, int]] = []
+    numbers: list[tuple[str, int]] = []
     for part, expression in term.parts():
         source = rendered(expression.tree, named)
         if part != "relation":
             source = (f"{part}({source[0]})", ATOM)
-        (conditions if expression.is_condition else factors).append(source)
-    if len(conditions) > 1:
-        joined = " & ".join(bracketed(condition, AND + 1) for condition in conditions)
-        factors.insert(0, (joined, AND))
-    elif conditions:
-        factors.insert(0, conditions[0])
-    return [bracketed(factor, PRODUCT + 1) for factor in factors] or ["text.allowed"]
+        (conditions if expression.is_condition else numbers).append(source)
+    factors = [(bracketed(number, PRODUCT + 1),) for number in numbers]
+    if len(conditions) == 1:
+        return [(bracketed(conditions[0], PRODUCT + 1),), *factors]
+    if conditions:
+        return [tuple(bracketed(condition, AND + 1) for condition in conditions), *factors]
+    return factors or [("text.allowed",)]
+
+
+def _joined(factor: Factor) -> str:
+    return factor[0] if len(factor) == 1 else f"({' & '.join(factor)})"
 
 
 def _locals(terms: Sequence[Term]) -> tuple[dict[str, str], list[str]]:
@@ -170,10 +176,10 @@ def _docstring(explanation: str) -> list[str]:
     return [*lines, '    """']
 
 
-def _return(addends: Sequence[tuple[str, Sequence[str]]], causal: bool) -> list[str]:
+def _return(addends: Sequence[tuple[str, Sequence[Factor]]], causal: bool) -> list[str]:
     mask = "" if causal else ", text.allowed"
     total = "".join(
-        (f" {sign} " if number else sign.strip("+")) + " * ".join(factors)
+        (f" {sign} " if number else sign.strip("+")) + " * ".join(map(_joined, factors))
         for number, (sign, factors) in enumerate(addends)
     )
     line = f"    return softmax({total}{mask})"
@@ -185,16 +191,29 @@ def _return(addends: Sequence[tuple[str, Sequence[str]]], causal: bool) -> list[
     lines = []
     for number, (sign, factors) in enumerate(addends):
         opening = f"{sign} " if number else sign.strip("+")
-        line = f"        {opening}{' * '.join(factors)}"
+        line = f"        {opening}{' * '.join(map(_joined, factors))}"
         if len(line) <= LINE:
             lines.append(line)
         else:
-            lines.append(f"        {opening}{factors[0]}")
-            lines += [f"        * {factor}" for factor in factors[1:]]
+            lines.append(f"        {opening}{factors[0][0]}")
+            for factor in factors[1:]:
+                lines += _factor_lines(factor)
     if mask:
         lines[-1] += ","
         lines.append("        text.allowed,")
     return ["    return softmax(", *lines, "    )"]
+
+
+def _factor_lines(factor: Factor) -> list[str]:
+    """A factor on a line of its own, or its conditions in brackets on a line each."""
+    line = f"        * {_joined(factor)}"
+    if len(line) <= LINE or len(factor) == 1:
+        return [line]
+    inner = [
+        f"            {'& ' if number else ''}{condition}"
+        for number, condition in enumerate(factor)
+    ]
+    return ["        * (", *inner, "        )"]
 
 
 def _imports(source: str) -> list[str]:

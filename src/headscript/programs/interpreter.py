@@ -87,7 +87,8 @@ class Plan:
         for name, value in program.assignments:
             part = _build(value, names)
             if part.fixed:
-                names[name] = Part(part.canonical, True, part.evaluate, value)
+                # Kept, for a name may be used many times, also within other names.
+                names[name] = Part(_short(part.canonical), True, _kept(part, as_float=False), value)
             else:
                 self._assignments.append((name, part))
                 names[name] = Part(_short(part.canonical), False, _lookup(name), value)

@@ -58,6 +58,8 @@ def _relation_name(node: ast.expr, weight: float) -> str:
 
 def free_name(wanted: str, taken: Container[str]) -> str:
     """A valid name close to the wanted one that is not taken and no longer than 40 characters."""
+    if not wanted.isidentifier():
+        wanted = f"the_{wanted}"  # begins with a digit, as 10th_comma does
     name = _shortened(wanted, MAX_NAME)
     number = 2
     while name in taken or _has_meaning(name):

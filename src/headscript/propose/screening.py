@@ -19,6 +19,8 @@ from headscript.propose.pool import Pool
 from headscript.rows import Rows
 from headscript.tuning.loglinear import score_gradient
 
+SURPRISE = 0.1
+"""The share of cross-entropy in the loss while terms are looked for."""
 _PRIOR_VARIANCE = 3.0  # in units of one row's variance: rare features must earn their place
 _MAX_WORDS = 12
 
@@ -144,7 +146,7 @@ class Screening:
                 _Sums.zeros(heads, len(names), words) for names in (self.dense, self.pointing)
             ],
         )
-        gradient = score_gradient(self.rows, patterns, actual)
+        gradient = score_gradient(self.rows, patterns, actual, surprise=SURPRISE)
         for text in self._texts:
             slope = (gradient[text.cells] * text.inside[..., None]).permute(2, 0, 1)
             weight = (patterns[text.cells] * text.inside[..., None]).permute(2, 0, 1)

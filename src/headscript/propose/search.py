@@ -17,14 +17,15 @@ from torch import Tensor
 from headscript.language import Text
 from headscript.programs.terms import Term
 from headscript.propose.pool import sink_words, standard_pool
-from headscript.propose.screening import Screening
+from headscript.propose.screening import SURPRISE, Screening
 from headscript.rows import Rows, share_for
 from headscript.runs import RunConfig
-from headscript.tuning.loglinear import Fitted, derivatives, fit_weights
+from headscript.tuning.loglinear import Fitted, derivatives, fit_weights, row_loss
 
 _COLLINEAR = 0.02  # a candidate must keep this share of its variance beside the terms there are
 _CANDIDATES = 60
 _ROUGH = 3e-4  # a fit that will be gone over again need not be closer, in row loss
+_MISJUDGED = 0.002  # row loss that a removal may cost beyond twice what was foreseen
 _FINE = 24  # up to this many terms, a frontier has a step for every number of terms
 
 
@@ -40,7 +41,7 @@ class SearchSettings:
     """Rounds of screening, adding and fitting."""
     terms_per_round: int = 10
     """The most terms added to a head in a round."""
-    screened_texts: int = 60
+    screened_texts: int = 200
     """Texts that candidates are screened on."""
     max_cells: int = 250_000
     """Query-key pairs to fit on; of more, a sample of rows is taken from every text."""
@@ -125,7 +126,9 @@ def _start(rows: Rows, actual: Tensor) -> _HeadState:
     terms = [
         Term(None, "text.first", None),
         Term("log(text.position + 1)", "text.first", None),
+        # Both laws of decay: where one is, the other adds too little to its spread to come in later.
         Term(None, "log(text.distance + 1)", None),
+        Term(None, "text.distance", None),
         Term(None, "text.itself", None),
         Term(None, "text.previous(1)", None),
     ]
@@ -133,7 +136,7 @@ def _start(rows: Rows, actual: Tensor) -> _HeadState:
         terms.append(Term(None, "text.following(1)", None))
         terms.append(Term(None, "text.last", None))
     features = rows.columns(terms)
-    return _HeadState(terms, features, fit_weights(rows, features, actual))
+    return _HeadState(terms, features, fit_weights(rows, features, actual, surprise=SURPRISE))
 
 
 def _add_best(
@@ -149,7 +152,9 @@ def _add_best(
     state.terms += [fresh[index] for index in picked]
     state.features = torch.cat([state.features, columns[:, picked]], 1)
     start = torch.cat([state.fitted.weights, torch.zeros(len(picked))])
-    state.fitted = fit_weights(rows, state.features, actual, start, steps=6, tolerance=_ROUGH)
+    state.fitted = fit_weights(
+        rows, state.features, actual, start, steps=6, tolerance=_ROUGH, surprise=SURPRISE
+    )
 
 
 def _matching_pursuit(
@@ -158,7 +163,9 @@ def _matching_pursuit(
     """The candidate columns to add, best first, each judged with those before it refitted."""
     known = state.features.shape[1]
     together = torch.cat([state.features, columns], 1)
-    gradient, hessian = derivatives(rows, together, state.fitted.pattern, actual)
+    gradient, hessian = derivatives(
+        rows, together, state.fitted.pattern, actual, surprise=SURPRISE
+    )
     hessian = hessian + torch.diag(1e-3 * hessian.diag() + 1e-4)
     solved = torch.linalg.solve(
         hessian[:known, :known], torch.cat([hessian[:known, known:], gradient[:known, None]], 1)
@@ -200,30 +207,49 @@ def _frontier(
             break
         # Of many terms several go at once; of few each step is a point of the frontier.
         dropped = max(1, (len(terms) - settings.max_terms) // 4, (len(terms) - _FINE) // 8)
-        keep, start = _without_least(rows, features, fitted, actual, dropped)
+        keep, features, fitted = _without_least(rows, features, fitted, actual, dropped)
         terms = [terms[index] for index in keep]
-        features = features[:, keep].contiguous()
-        fitted = fit_weights(rows, features, actual, start, steps=4, tolerance=_ROUGH)
     return steps[::-1]
 
 
 def _without_least(
     rows: Rows, features: Tensor, fitted: Fitted, actual: Tensor, number: int
-) -> tuple[list[int], Tensor]:
-    """Which terms to keep when the `number` of least worth go, and where to start refitting them.
+) -> tuple[list[int], Tensor, Fitted]:
+    """Take out the `number` terms of least worth and refit: places kept, their features, the fit.
 
     The worth of a term is what the quadratic model says is lost when it is zero and the others
-    make up for it: w^2 / 2 [H^-1]_kk (the optimal brain surgeon of Hassibi and Stork, 1993).
+    make up for it: w^2 / 2 [H^-1]_kk (the optimal brain surgeon of Hassibi and Stork, 1993). A sharp
+    pattern has next to no curvature, and the model then misjudges; where far more is lost than it
+    foresaw, the term goes that is missed least as the pattern stands.
     """
     _, hessian = derivatives(rows, features, fitted.pattern, actual)
     inverse = torch.linalg.inv(hessian + torch.diag(1e-3 * hessian.diag() + 1e-5))
     worth = fitted.weights.square() / (2 * inverse.diag())
     drop = worth.argsort()[:number]
     lifted = torch.linalg.solve(inverse[drop][:, drop], fitted.weights[drop])
-    weights = fitted.weights - inverse[:, drop] @ lifted
-    gone = set(drop.tolist())
-    keep = [index for index in range(len(worth)) if index not in gone]
-    return keep, weights[keep]
+    foreseen = _refitted(rows, features, actual, fitted.weights - inverse[:, drop] @ lifted, drop)
+    lost = foreseen[2].loss - fitted.loss
+    if number > 1 or lost <= 2 * float(worth[drop].sum()) + _MISJUDGED:
+        return foreseen
+    scores = features @ fitted.weights
+    losses = torch.tensor(
+        [
+            row_loss(rows, rows.softmax(scores - weight * features[:, index]), actual)
+            for index, weight in enumerate(fitted.weights.tolist())
+        ]
+    )
+    tried = _refitted(rows, features, actual, fitted.weights, losses.argsort()[:1])
+    return min(foreseen, tried, key=lambda outcome: outcome[2].loss)
+
+
+def _refitted(
+    rows: Rows, features: Tensor, actual: Tensor, start: Tensor, dropped: Tensor
+) -> tuple[list[int], Tensor, Fitted]:
+    """Without the dropped terms: the places kept, their features, and the fit from `start`."""
+    gone = set(dropped.tolist())
+    keep = [index for index in range(len(start)) if index not in gone]
+    left = features[:, keep].contiguous()
+    return keep, left, fit_weights(rows, left, actual, start[keep], steps=4, tolerance=_ROUGH)
 
 
 def _strengths(rows: Rows, features: Tensor, fitted: Fitted) -> tuple[float, ...]:
