@@ -40,16 +40,16 @@ class Case:
     cut_floor: float
     cut_terms: int
     """The median number of terms that the cut programs may have."""
-    wide_terms: int = 60
+    wide_terms: int = 48
     cut_price: float = 0.002
 
 
 STORIES_260K = "models/stories260k"
 CASES = {
-    "excerpts": Case("smollm2-135m", "excerpts", 256, 500, 300_000, 0.70, 0.67, 16),
-    "stories": Case("smollm2-135m", "stories", 256, 360, 400_000, 0.60, 0.57, 24, cut_price=0.0013),
-    "excerpts-260k": Case(STORIES_260K, "excerpts", 256, 500, 300_000, 0.0, 0.0, 16),
-    "stories-260k": Case(STORIES_260K, "stories", 512, 360, 400_000, 0.0, 0.0, 24),
+    "excerpts": Case("smollm2-135m", "excerpts", 256, 500, 200_000, 0.70, 0.67, 16),
+    "stories": Case("smollm2-135m", "stories", 256, 360, 250_000, 0.60, 0.57, 24, cut_price=0.0013),
+    "excerpts-260k": Case(STORIES_260K, "excerpts", 256, 500, 200_000, 0.0, 0.0, 16),
+    "stories-260k": Case(STORIES_260K, "stories", 512, 360, 250_000, 0.0, 0.0, 24),
 }
 
 

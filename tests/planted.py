@@ -1,10 +1,11 @@
 """Small real networks whose attention heads are built to compute known patterns.
 
-Nothing is trained or drawn at random. The residual stream of a token has one number for each word of
-the vocabulary and, where the network has absolute positions, one for each position: a 1 at its word, a
-1 at its position, 0 elsewhere. All tokens then have one norm, so that a norm with the right scale is
-the identity, and a head is a list of channels (query direction, key direction): the score of a pair is
-the sum over channels of the query's share in the one times the key's share in the other.
+Nothing is trained or drawn at random. The residual stream of a token has one number for each word
+of the vocabulary and, where the network has absolute positions, one for each position: a 1 at its
+word, a 1 at its position, 0 elsewhere. All tokens then have one norm, so that a norm with the right
+scale is the identity, and a head is a list of channels (query direction, key direction): the score
+of a pair is the sum over channels of what the query has of the one times what the key has of the
+other.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from transformers import (
 from headscript.heads import Head
 
 Channel = tuple[Tensor, Tensor]
-"""Directions (width,) of the stream: what a query has of the one times what a key has of the other."""
+"""Directions (width,) of the stream: of the query, of the key."""
 
 SHARP = 25.0
 """A score that leaves all else nothing."""
@@ -130,7 +131,6 @@ def planted_gpt2() -> Planted:
             *stream.sameness_to_copy(),
             (stream.always, SHARP / 2 * stream.at(0)),
         ],
-        "second before": [*stream.offset(-2)],
     }
     heads = len(first_layer)
     config = GPT2Config(
@@ -150,7 +150,9 @@ def planted_gpt2() -> Planted:
             parameter.zero_()
         network.transformer.wte.weight.copy_(stream.word_table)
         network.transformer.wpe.weight.copy_(stream.position_table)
-        for layer, (block, plan) in enumerate(zip(blocks, (first_layer, second_layer), strict=True)):
+        for layer, (block, plan) in enumerate(
+            zip(blocks, (first_layer, second_layer), strict=True)
+        ):
             ones = 2 + layer  # word and position, and in the second layer the word before
             scale, shift = _identity_norm(ones, stream.width, config.layer_norm_epsilon)
             block.ln_1.weight.fill_(scale)
@@ -220,9 +222,7 @@ def planted_llama() -> Planted:
         network.model.embed_tokens.weight.copy_(stream.word_table + stream.always)
         layer = network.model.layers[0]
         layer.input_layernorm.weight.fill_(math.sqrt(2 / stream.width + config.rms_norm_eps))
-        layer.self_attn.q_proj.weight.copy_(
-            torch.cat([q.T for q in queries]) * math.sqrt(size)
-        )
+        layer.self_attn.q_proj.weight.copy_(torch.cat([q.T for q in queries]) * math.sqrt(size))
         layer.self_attn.k_proj.weight.copy_(torch.cat([k.T for k in keys]))
     names = ("previous", "same or itself", "first", "speech to all pronouns")
     return Planted(
@@ -237,13 +237,16 @@ def planted_bert() -> Planted:
     """One layer that looks both ways, with [CLS] and [SEP] around the text."""
     tokenizer = _word_piece_tokenizer()
     stream = _Stream(tokenizer, width=512, positions=LENGTH)
-    resting = [(SHARP / 2 * stream.at(p), stream.at(p)) for p in range(LENGTH)]
     opening, ending = stream.words(["[CLS]"]), stream.words(["[SEP]"])
     plan = {
         "next": [*stream.offset(1), (SHARP / 2 * ending, ending)],
         "previous": stream.offset(-1),
         "[CLS]": [(stream.always, SHARP * opening)],
-        "same": [*stream.sameness(), *resting],
+        "same": [
+            *stream.sameness(),
+            *((-2 * SHARP * stream.at(p), stream.at(p)) for p in range(1, LENGTH)),
+            (stream.always, SHARP / 2 * opening),
+        ],
     }
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -279,7 +282,7 @@ def planted_bert() -> Planted:
 
 
 class _Stream:
-    """Directions of a residual stream: words, then positions, copies of words, and one that all share."""
+    """Directions of a residual stream: words, positions, copies of words, one that all share."""
 
     def __init__(
         self,

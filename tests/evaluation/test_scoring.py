@@ -150,4 +150,4 @@ def test_a_score_is_plain_json(small_run: Path, documents: list[Document]) -> No
     score = json.loads(score_run(Run.open(small_run), documents).model_dump_json())
     assert {"iou", "baselines", "coverage", "terms", "heads", "texts"} <= score.keys()
     assert {"mean", "median", "ci95"} <= score["iou"].keys()
-    assert score["terms"]["median"] >= 1
+    assert score["terms"].keys() == {"median", "mean", "max"}

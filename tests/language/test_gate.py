@@ -14,7 +14,8 @@ HEAD = "from headscript.language import key, log, query, run, softmax\n"
 
 
 def body(line, parameters="sink=4.1"):
-    return f"{HEAD}def attend(text, {parameters}):\n    {line}\n    return softmax(sink * text.first)\n"
+    signature = f"def attend(text, {parameters}):"
+    return f"{HEAD}{signature}\n    {line}\n    return softmax(sink * text.first)\n"
 
 
 def result(expression):
@@ -35,7 +36,8 @@ def test_a_whole_file_passes():
         + '    """Says so."""\n'
         + "    the = text.one_of(' the', \"'s\")\n"
         + "    near = (text.distance <= 5) & ~query(the)\n"
-        + "    return softmax(sink * text.first - far * near + recency / (text.distance + 1) ** 2)\n"
+        + "    return softmax(\n        sink * text.first - far * near\n"
+        + "        + recency / (text.distance + 1) ** 2\n    )\n"
         + "if __name__ == '__main__':\n    run(attend)\n"
     )
     assert checked.constants == {"sink": 4.1, "far": -1.0, "recency": 0.5}
@@ -230,7 +232,10 @@ def test_a_mask_beyond_the_query_is_not_prefix_consistent(mask, consistent):
 
 
 def test_a_named_mask_is_followed():
-    source = "def attend(text):\n    near = text.allowed & (text.distance < 5)\n    return softmax(text.first, near)\n"
+    source = (
+        "def attend(text):\n    near = text.allowed & (text.distance < 5)\n"
+        "    return softmax(text.first, near)\n"
+    )
     assert check_program(source).shapes.prefix_consistent
 
 
@@ -245,10 +250,12 @@ def test_expressions_hold_no_constants():
 @settings(max_examples=300, deadline=None)
 @given(st.text(alphabet="abtex.()[]{}'\"=+-*/<>~&|:,\n\t 019_lfrionmpdgsvq@#\\", max_size=120))
 def test_odd_sources_are_refused_in_one_sentence_or_pass(odd):
+    lines: list[int] = []
     for source in (odd, result(odd), body(odd)):
         started = time.perf_counter()
         try:
             check_program(source)
         except GateError as error:
-            assert error.line >= 1
+            lines.append(error.line)
         assert time.perf_counter() - started < 5
+    assert min(lines, default=1) >= 1

@@ -54,7 +54,8 @@ def test_lemmas(text):
 
 def test_programs_over_a_parse_are_labelled(text):
     program = Program.parse(
-        "def attend(text, head=3.0):\n    return softmax(head * text.dependency_head, text.allowed)\n"
+        "def attend(text, head=3.0):\n"
+        "    return softmax(head * text.dependency_head, text.allowed)\n"
     )
     assert not program.prefix_consistent
     assert program.entries == {"dependency_head", "allowed"}

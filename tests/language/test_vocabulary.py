@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.programs.strategies import calls, own_entries, texts
 
 from headscript.errors import HeadscriptError
 from headscript.language import VOCABULARY, Entry, Text, Vocabulary
 from headscript.language.shapes import expected_arguments
 from headscript.programs.terms import parse_expression
-from tests.programs.strategies import calls, own_entries, texts
 
 ENTRIES = own_entries("token property") + own_entries("relation")
 
@@ -85,7 +85,7 @@ def test_values_are_kept_until_forgotten():
     text.forget()
     assert text.same_token is not before
     assert torch.equal(text.same_token, before)
-    with pytest.raises(AttributeError, match="no entry text.softmax"):
+    with pytest.raises(AttributeError, match=r"no entry text\.softmax"):
         _ = text.softmax
 
 

@@ -6,10 +6,11 @@ from headscript.language import VOCABULARY, Entry, Text
 from headscript.language.shapes import expected_arguments
 from headscript.programs import Term
 
-SURFACES = ("Once the cat , . ! ? ing n't Tom 12 a upon \u201c \u201d ' : — \n \n\n é ∞").split(
-    " "
-) + [" the", " The", " Tom", " was", " said", ' "', '."', '"', " in", " she", " her", " not"]
-SURFACES += [" quick", "ly", " because", "'s", " ", "", "<s>", " 7", " ran", ".\n", ',"']
+SURFACES = [
+    *"Once the cat , . ! ? ing n't Tom 12 a upon “ ” ' : — \n \n\n é ∞".split(" "),
+    *(" the", " The", " Tom", " was", " said", ' "', '."', '"', " in", " she", " her", " not"),
+    *(" quick", "ly", " because", "'s", " ", "", "<s>", " 7", " ran", ".\n", ',"'),
+]
 
 
 @st.composite

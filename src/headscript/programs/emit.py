@@ -93,7 +93,7 @@ def _factors(term: Term, named: Mapping[str, str]) -> list[Factor]:
         if part != "relation":
             source = (f"{part}({source[0]})", ATOM)
         (conditions if expression.is_condition else numbers).append(source)
-    factors = [(bracketed(number, PRODUCT + 1),) for number in numbers]
+    factors: list[Factor] = [(bracketed(number, PRODUCT + 1),) for number in numbers]
     if len(conditions) == 1:
         return [(bracketed(conditions[0], PRODUCT + 1),), *factors]
     if conditions:

@@ -26,6 +26,7 @@ _COLLINEAR = 0.02  # a candidate must keep this share of its variance beside the
 _CANDIDATES = 60
 _ROUGH = 3e-4  # a fit that will be gone over again need not be closer, in row loss
 _MISJUDGED = 0.002  # row loss that a removal may cost beyond twice what was foreseen
+_SUSPECTS = 4  # terms looked at closely where the quadratic model misjudged
 _FINE = 24  # up to this many terms, a frontier has a step for every number of terms
 
 
@@ -52,7 +53,7 @@ class SearchSettings:
     @classmethod
     def of(cls, config: RunConfig) -> SearchSettings:
         """The settings of a run; a program of many terms gets more rounds to grow in."""
-        rounds = 4 if config.max_terms <= 30 else 8
+        rounds = 4 if config.max_terms <= 30 else 6
         return cls(
             max_terms=config.max_terms,
             price=config.term_price,
@@ -70,8 +71,9 @@ class Step:
     terms: tuple[Term, ...]
     weights: tuple[float, ...]
     strengths: tuple[float, ...]
-    """How much each term moves the scores of a row: the standard deviation of weight times feature
-    under the pattern, as a share of the sum over terms."""
+    """How much each term moves the scores of a row: the standard deviation of weight times feature,
+    as a share of the sum over terms. Keys count by the mean of the pattern and even attention: where
+    a sharp pattern looks at one key alone, nothing would seem to move."""
     iou: float
     """On the rows it was fitted on."""
 
@@ -126,7 +128,7 @@ def _start(rows: Rows, actual: Tensor) -> _HeadState:
     terms = [
         Term(None, "text.first", None),
         Term("log(text.position + 1)", "text.first", None),
-        # Both laws of decay: where one is, the other adds too little to its spread to come in later.
+        # Both laws of decay: beside one, the other has too little spread left to come in later.
         Term(None, "log(text.distance + 1)", None),
         Term(None, "text.distance", None),
         Term(None, "text.itself", None),
@@ -163,9 +165,8 @@ def _matching_pursuit(
     """The candidate columns to add, best first, each judged with those before it refitted."""
     known = state.features.shape[1]
     together = torch.cat([state.features, columns], 1)
-    gradient, hessian = derivatives(
-        rows, together, state.fitted.pattern, actual, surprise=SURPRISE
-    )
+    pattern = state.fitted.pattern
+    gradient, hessian = derivatives(rows, together, pattern, actual, surprise=SURPRISE)
     hessian = hessian + torch.diag(1e-3 * hessian.diag() + 1e-4)
     solved = torch.linalg.solve(
         hessian[:known, :known], torch.cat([hessian[:known, known:], gradient[:known, None]], 1)
@@ -209,6 +210,8 @@ def _frontier(
         dropped = max(1, (len(terms) - settings.max_terms) // 4, (len(terms) - _FINE) // 8)
         keep, features, fitted = _without_least(rows, features, fitted, actual, dropped)
         terms = [terms[index] for index in keep]
+    even = rows.softmax(torch.zeros(rows.num_cells))  # no terms: looks at all tokens alike
+    steps.append(Step((), (), (), float(rows.iou(even[:, None], actual[:, None]))))
     return steps[::-1]
 
 
@@ -218,9 +221,9 @@ def _without_least(
     """Take out the `number` terms of least worth and refit: places kept, their features, the fit.
 
     The worth of a term is what the quadratic model says is lost when it is zero and the others
-    make up for it: w^2 / 2 [H^-1]_kk (the optimal brain surgeon of Hassibi and Stork, 1993). A sharp
-    pattern has next to no curvature, and the model then misjudges; where far more is lost than it
-    foresaw, the term goes that is missed least as the pattern stands.
+    make up for it: w^2 / 2 [H^-1]_kk (the optimal brain surgeon of Hassibi and Stork, 1993). A
+    sharp pattern has next to no curvature, and the model then misjudges; where far more is lost
+    than it foresaw, the term goes that is missed least as the pattern stands.
     """
     _, hessian = derivatives(rows, features, fitted.pattern, actual)
     inverse = torch.linalg.inv(hessian + torch.diag(1e-3 * hessian.diag() + 1e-5))
@@ -231,14 +234,17 @@ def _without_least(
     lost = foreseen[2].loss - fitted.loss
     if number > 1 or lost <= 2 * float(worth[drop].sum()) + _MISJUDGED:
         return foreseen
+    # What each term does as the pattern stands, the others left as they are, names the suspects.
+    suspects = (fitted.weights.square() * hessian.diag()).argsort()[:_SUSPECTS].tolist()
     scores = features @ fitted.weights
     losses = torch.tensor(
         [
-            row_loss(rows, rows.softmax(scores - weight * features[:, index]), actual)
-            for index, weight in enumerate(fitted.weights.tolist())
+            row_loss(rows, rows.softmax(scores - fitted.weights[k] * features[:, k]), actual)
+            for k in suspects
         ]
     )
-    tried = _refitted(rows, features, actual, fitted.weights, losses.argsort()[:1])
+    least = torch.tensor([suspects[int(losses.argmin())]])
+    tried = _refitted(rows, features, actual, fitted.weights, least)
     return min(foreseen, tried, key=lambda outcome: outcome[2].loss)
 
 
@@ -254,7 +260,8 @@ def _refitted(
 
 def _strengths(rows: Rows, features: Tensor, fitted: Fitted) -> tuple[float, ...]:
     """How much each term moves the scores of a row, as shares that sum to 1."""
-    by = fitted.pattern[None]
+    even = rows.softmax(torch.zeros(rows.num_cells))
+    by = (fitted.pattern + even)[None] / 2
     mean = rows.weighted_row_sums(by, features)[0]
     square = rows.weighted_row_sums(by, features.square())[0]
     variance = (square - mean.square()).clamp(min=0).mean(0)

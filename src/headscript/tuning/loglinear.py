@@ -47,10 +47,8 @@ def row_loss(rows: Rows, pattern: Tensor, actual: Tensor, *, surprise: float = 0
     return loss / rows.num_rows
 
 
-def score_gradient(
-    rows: Rows, pattern: Tensor, actual: Tensor, *, surprise: float = 0.0
-) -> Tensor:
-    """Gradient of the rows' summed loss with respect to the scores: (cells, ...) like its inputs."""
+def score_gradient(rows: Rows, pattern: Tensor, actual: Tensor, *, surprise: float = 0.0) -> Tensor:
+    """Gradient of the summed row loss with respect to the scores: (cells, ...) like its inputs."""
     signed = torch.sign(pattern - actual) * pattern
     gradient = signed - pattern * rows.row_sums(signed)[rows.cell_row]
     return gradient + surprise * (pattern - actual) if surprise else gradient
