@@ -1,6 +1,6 @@
 """How well and how fast the main job does: the numbers of docs/benchmarks.md.
 
-    python benchmarks/explain.py --data FOLDER [--cases excerpts,stories,...] [--out FOLDER] [--json]
+    python benchmarks/explain.py --data FOLDER [--cases excerpts,...] [--out FOLDER] [--json]
 
 FOLDER holds text/tinystories_excerpts.jsonl and text/tinystories.jsonl (and, beside it, the model
 stories260k). Each case fits on one part of the texts, chooses on a second, and reports a third that
@@ -23,7 +23,7 @@ from statistics import mean
 from typing import Any
 
 from headscript.events import Event
-from headscript.explain import explain
+from headscript.explaining import explain
 from headscript.runs import Run
 
 
@@ -54,13 +54,15 @@ CASES = {
 
 
 def write_texts(case: Case, data: Path, file: Path, fit_texts: int | None = None) -> None:
-    """The texts of a case, each row saying which part it belongs to; rows to test on are the last."""
+    """The texts of a case, each row saying which part it belongs to."""
     if case.texts == "excerpts":
         rows = [json.loads(line) for line in (data / "text/tinystories_excerpts.jsonl").open()]
         rows = [{"id": str(row["story"]), **row} for row in rows]
     else:
         rows = [json.loads(line) for line in (data / "text/tinystories.jsonl").open()]
-        rows = [row | {"part": "fit" if number < 1000 else "test"} for number, row in enumerate(rows)]
+        rows = [
+            row | {"part": "fit" if number < 1000 else "test"} for number, row in enumerate(rows)
+        ]
     fit = [row for row in rows if row["part"] == "fit"]
     wanted = min(fit_texts or case.fit_texts, len(fit))
     kept = [fit[number * len(fit) // wanted] for number in range(wanted)]

@@ -5,7 +5,7 @@ from random import Random
 
 from tests.models.networks import network_of, tokenizer
 
-from headscript.explain import explain
+from headscript.explaining import explain
 from headscript.runs import Run
 
 HEADS = "L0H1,L1"

@@ -18,7 +18,7 @@ from tests.planted import (
     stories,
 )
 
-from headscript.explain import explain
+from headscript.explaining import explain
 from headscript.heads import Head
 from headscript.language import Text, read_text
 from headscript.packing import unpack

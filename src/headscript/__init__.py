@@ -10,16 +10,14 @@ Names are imported when they are first used, so that `import headscript` costs n
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from importlib.metadata import version
 
     from headscript.errors import HeadscriptError
-    from headscript.explain import explain
+    from headscript.explaining import explain
     from headscript.heads import Head
     from headscript.models import Model, load_model
     from headscript.programs import Program
@@ -45,7 +43,7 @@ _HOMES = {
     "Model": "headscript.models",
     "Program": "headscript.programs",
     "Run": "headscript.runs",
-    "explain": "headscript.explain",
+    "explain": "headscript.explaining",
     "load_model": "headscript.models",
     "load_run": "headscript.runs",
 }
@@ -66,15 +64,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """The package: importing its module `explain` leaves the name to the function in it."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "explain" and isinstance(value, ModuleType):
-            value = value.explain
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

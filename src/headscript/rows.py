@@ -1,4 +1,4 @@
-"""Query rows of many texts laid out as one flat axis of cells, the form in which constants are fitted.
+"""Query rows of many texts as one flat axis of cells, the form in which constants are fitted.
 
 A row is one query of one text; its cells are the keys it may look at. Rows of like width are padded
 to a common width and stored as one block, so that a softmax over keys is one call a block and a
@@ -43,8 +43,8 @@ class Block:
 class Rows:
     """Sampled query rows of `texts`; all methods speak of (cells,) or (rows,) of this sample.
 
-    `share` is the share of each text's rows to take, drawn with `generator`; a decoder's first row,
-    which can only look at itself, is never taken but counts in `iou`.
+    `share` is the share of each text's rows to take, at least one, drawn with `generator`; a
+    decoder's first row, which can only look at itself, is never taken but counts in `iou`.
     """
 
     def __init__(
@@ -59,7 +59,9 @@ class Rows:
         for index, text in enumerate(texts):
             queries = torch.arange(1 if self.causal else 0, len(text))
             if share < 1:
-                queries = queries[torch.rand(len(queries), generator=generator) < share]
+                draws = torch.rand(len(queries), generator=generator)
+                # At least one of every text.
+                queries = queries[draws < share] if (draws < share).any() else queries[:1]
             row_text.append(torch.full_like(queries, index))
             row_query.append(queries)
         text_of, query_of = torch.cat(row_text), torch.cat(row_query)
@@ -72,7 +74,7 @@ class Rows:
         self.blocks: list[Block] = []
         cell_row, cell_key, valid = [], [], []
         first_cell = 0
-        for block_width in width.unique().tolist():
+        for block_width in sorted(set(width.tolist())):
             rows = (width == block_width).nonzero().squeeze(1)
             keys = torch.arange(block_width).expand(len(rows), block_width)
             inside = keys < keys_of[rows, None]
@@ -111,7 +113,9 @@ class Rows:
         before = query * (query + 1) // 2 if self.causal else query * counts[self.row_text]
         start = torch.tensor(offsets)[self.row_text] + before
         index = start[self.cell_row] + self.cell_key
-        heads = [torch.cat([cells[head] for cells in packed])[index] for head in range(len(packed[0]))]
+        heads = [
+            torch.cat([cells[head] for cells in packed])[index] for head in range(len(packed[0]))
+        ]
         return torch.stack(heads, 1) * self.valid[:, None]
 
     # Features ------------------------------------------------------------------------------------
@@ -183,7 +187,7 @@ class Rows:
         return sums
 
     def weighted_row_sums(self, weights: Tensor, features: Tensor) -> Tensor:
-        """Sums over each row of features (cells, terms) by each of weights (k, cells): (k, rows, terms)."""
+        """Row sums of features (cells, terms) by each of weights (k, cells): (k, rows, terms)."""
         sums = features.new_empty(self.num_rows, len(weights), features.shape[1])
         for block in self.blocks:
             by = weights[:, block.cells].view(-1, block.num_rows, block.width).transpose(0, 1)
@@ -192,15 +196,18 @@ class Rows:
         return sums.transpose(0, 1)
 
     def iou(self, predicted: Tensor, actual: Tensor) -> Tensor:
-        """Mean over texts of IoU = (2n - L1) / (2n + L1) on the sampled rows; (cells, heads) -> (heads,).
+        """Mean over texts of IoU = (2n - L1) / (2n + L1): (cells, heads) -> (heads,).
 
         Where rows are sampled this is an estimate; with all rows it is the score of the paper.
         """
         distance = self.row_sums((predicted - actual).abs())  # (rows, heads)
         by_text = torch.zeros(len(self.texts), distance.shape[1])
         by_text.index_add_(0, self.row_text, distance)
-        rows = torch.bincount(self.row_text, minlength=len(self.texts)).float()[:, None]
-        rows = rows + (1 if self.causal else 0)
+        rows = torch.bincount(self.row_text, minlength=len(self.texts)).float()
+        if self.causal:  # the first row counts by the share of the others that was drawn
+            lengths = self.token_offsets.diff()
+            rows = torch.where(lengths > 1, rows * lengths / (lengths - 1).clamp(min=1), 1.0)
+        rows = rows[:, None]
         return ((2 * rows - by_text) / (2 * rows + by_text)).mean(0)
 
     # Private -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Choosing each head's program among those of all heads, on texts that no constant was fitted to."""
+"""Choosing each head's program among those of all heads, on texts nothing was fitted to."""
 
 from __future__ import annotations
 

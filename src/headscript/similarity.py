@@ -1,7 +1,7 @@
 """How alike two attention patterns are, and how alike two simple patterns would be by chance.
 
-Patterns are packed as in `headscript.packing`: (..., cells) of one text. All patterns here have rows
-that sum to 1 over the keys a query may look at.
+Patterns are packed as in `headscript.packing`: (..., cells) of one text. All patterns here have
+rows that sum to 1 over the keys a query may look at.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def baseline_patterns(
     """The baselines on a text, each packed (cells,); (heads, cells) for the mean by position.
 
     "random token" looks, for each query, at one allowed key; "random column" at one key for the
-    whole text (queries before it at themselves); "mean by position" is each head's mean pattern over
-    the fit texts, aligned by position, given in `mean_by_position` (heads, cells) and left out where
-    that is None.
+    whole text (queries before it at themselves); "mean by position" is each head's mean pattern
+    over the fit texts, aligned by position, given in `mean_by_position` (heads, cells) and left out
+    where that is None.
     """
     n = len(text)
     allowed = text.allowed.float()
@@ -131,5 +131,7 @@ class MeanByPosition:
         if self._causal:
             allowed = allowed.tril()
         total = mean.sum(-1, keepdim=True)
-        mean = torch.where(total > 0, mean / total.clamp(min=1e-12), allowed / allowed.sum(1)[:, None])
+        mean = torch.where(
+            total > 0, mean / total.clamp(min=1e-12), allowed / allowed.sum(1)[:, None]
+        )
         return pack_rows(mean, self._causal)

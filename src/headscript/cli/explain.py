@@ -50,12 +50,16 @@ def explain(
         int, typer.Option(metavar="S", help="Seed of the splits, the search and the intervals.")
     ] = 0,
     field: Field = "text",
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Search in N processes; one a core if not given."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a program for every head of MODEL, fitted and tested on texts."""
     from headscript.cli.tables import print_results
     from headscript.cli.terminal import console, print_json, progress
-    from headscript.explain import explain as explain_model
+    from headscript.explaining import explain as explain_model
 
     with progress() as on_event:
         run = explain_model(
@@ -70,6 +74,7 @@ def explain(
             fit_cells=fit_cells,
             seed=seed,
             field=field,
+            workers=workers,
             on_event=on_event,
         )
     results = run.results()

@@ -61,7 +61,7 @@ class Behaviour:
         self.rows += n - _FIRST_ROW
 
     def categories(self) -> list[str]:
-        """The category of each head: the kind with the greatest surplus of attention, if it is clear."""
+        """Each head's category: the kind with the greatest surplus of attention, if clear."""
         if not self.rows:
             return ["mixed"] * len(self.entropy)
         surplus = self.surplus / self.rows

@@ -35,7 +35,7 @@ class HeadScores:
 
 
 def program_patterns(programs: Sequence[Program], text: Text) -> tuple[Tensor, dict[int, str]]:
-    """Patterns of programs on a text, packed (programs, cells); failed ones are 0, with the reason."""
+    """Patterns of programs on a text, packed (programs, cells); 0 where one failed, and why."""
     patterns = torch.zeros(len(programs), num_cells(len(text), text.causal))
     failures: dict[int, str] = {}
     for index, program in enumerate(programs):
@@ -55,10 +55,10 @@ def distances(
     seed: int,
     on_event: Listener = ignore,
 ) -> tuple[Tensor, Tensor]:
-    """Mean IoU of every program with every recorded head: (programs, heads), and programs' failures.
+    """Mean IoU of all programs with all recorded heads: (programs, heads), and their failures.
 
-    IoU is computed from the L1 distance of a sample of rows of every text, about `max_cells` cells in
-    all, the same rows for all pairs. The second tensor is (programs,), 1 where a program failed.
+    IoU is computed from the L1 distance of a sample of rows of every text, about `max_cells` cells
+    in all, the same rows for all pairs. The second tensor is (programs,), 1 where a program failed.
     """
     generator = torch.Generator().manual_seed(seed)
     total = sum(num_cells(len(text), text.causal) for text in texts)
@@ -96,8 +96,7 @@ def score_heads(
 ) -> dict[Head, HeadScores]:
     """Score each recorded head's programs and the baselines on every text, on all cells.
 
-    `mean_by_position` gives, by layer, the mean patterns of the heads that the recording has. A head
-    without a program in `chosen` scores 0. A program shared by several heads runs once a text.
+    `mean_by_position` gives, by layer, the mean patterns of the recorded heads. A head without a program in `chosen` scores 0. A program shared by several heads runs once a text.
     """
     programs = list(
         {program.key: program for program in [*chosen.values(), *intended.values()]}.values()

@@ -1,4 +1,4 @@
-"""What the search may build terms from: query and key classes, relations, and words the data name."""
+"""What the search builds terms from: query and key classes, relations, words the data name."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _GRADED_CLASSES = (
     "log(text.occurrence)",
 )
 _POINTED_AT = (
-    "is_comma is_sentence_end is_quote is_newline is_determiner is_pronoun is_subject_pronoun is_name "
-    "is_content_word is_preposition is_coordinator is_auxiliary is_speech_verb is_capitalized"
+    "is_comma is_sentence_end is_quote is_newline is_determiner is_pronoun is_subject_pronoun "
+    "is_name is_content_word is_preposition is_coordinator is_auxiliary is_speech_verb is_capitalized"
 ).split()
 _COUNTED = "is_comma is_sentence_end is_newline is_name is_quote".split()
 _BEFORE = (
@@ -76,7 +76,7 @@ class Pool:
         return self.classes + self.relations
 
     def occurring(self, rows: Rows) -> Pool:
-        """The pool without what says nothing on these rows: classes and relations that never vary."""
+        """The pool without what never varies on these rows, and so says nothing."""
 
         def varies(values: Tensor) -> bool:
             return bool(values.min() < values.max())

@@ -98,7 +98,7 @@ class Screening:
         )
         dense = [rows.relation(name) for name in self.dense if name is not None]
         pointing = [rows.relation(name) for name in self.pointing]
-        prepared = []
+        prepared: list[_TextCells] = []
         for index in chosen:
             of_text = (rows.row_text == index).nonzero().squeeze(1)
             if not len(of_text):
@@ -106,7 +106,9 @@ class Screening:
             text = rows.texts[index]
             query = rows.row_query[of_text]
             keys = torch.arange(len(text)).expand(len(query), len(text))
-            inside = keys <= query[:, None] if rows.causal else torch.ones_like(keys, dtype=torch.bool)
+            inside = (
+                keys <= query[:, None] if rows.causal else torch.ones_like(keys, dtype=torch.bool)
+            )
             # Cells past the row's end are read from its start, and masked.
             cells = rows.first_cell_of_row[of_text][:, None] + torch.where(inside, keys, 0)
             offset = int(rows.token_offsets[index])
@@ -118,7 +120,9 @@ class Screening:
                     half=len(prepared) % 2,
                     cells=cells,
                     inside=inside.float(),
-                    dense=torch.stack([inside.float()] + [column[cells] * inside for column in dense]),
+                    dense=torch.stack(
+                        [inside.float()] + [column[cells] * inside for column in dense]
+                    ),
                     pointers=flags.argmax(2),
                     points=flags.amax(2),
                     query_classes=key_classes[query],
@@ -135,13 +139,19 @@ class Screening:
         classes, words = len(self.classes), len(self.pool.literals) + 1
         sums = Candidates(
             self,
-            by_key=[_Sums.zeros(heads, len(names), classes) for names in (self.dense, self.pointing)],
-            by_query=[_Sums.zeros(heads, len(names), classes) for names in (self.dense, self.pointing)],
+            by_key=[
+                _Sums.zeros(heads, len(names), classes) for names in (self.dense, self.pointing)
+            ],
+            by_query=[
+                _Sums.zeros(heads, len(names), classes) for names in (self.dense, self.pointing)
+            ],
             by_both=[
                 _Sums.zeros(heads, len(core), classes, classes)
                 for core in (self._core_dense, self._core_pointing)
             ],
-            by_key_word=[_Sums.zeros(heads, len(names), words) for names in (self.dense, self.pointing)],
+            by_key_word=[
+                _Sums.zeros(heads, len(names), words) for names in (self.dense, self.pointing)
+            ],
             by_query_word=[
                 _Sums.zeros(heads, len(names), words) for names in (self.dense, self.pointing)
             ],
@@ -174,7 +184,9 @@ class Screening:
         sums.by_query_word[0].gradient[half].index_add_(2, text.query_words, per_row[..., 0])
         sums.by_query_word[0].variance.index_add_(2, text.query_words, variance[..., 0])
 
-    def _add_pointing(self, sums: Candidates, text: _TextCells, slope: Tensor, weight: Tensor) -> None:
+    def _add_pointing(
+        self, sums: Candidates, text: _TextCells, slope: Tensor, weight: Tensor
+    ) -> None:
         """Relations with one key a row: all that is needed of a row is that key's cell."""
         keys, queries, half = text.key_classes, text.query_classes, text.half
         heads = slope.shape[0]
@@ -242,7 +254,7 @@ class Candidates:
     def _word_lists(
         self, sums: _Sums, head: int, number: int
     ) -> list[tuple[float, int, list[str]]]:
-        """For each relation the words that, taken together, gain most; the best relations' lists."""
+        """For each relation the words that gain most together; the lists that gain most."""
         literals = self.screening.pool.literals
         if not literals:
             return []

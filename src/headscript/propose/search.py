@@ -72,8 +72,8 @@ class Step:
     weights: tuple[float, ...]
     strengths: tuple[float, ...]
     """How much each term moves the scores of a row: the standard deviation of weight times feature,
-    as a share of the sum over terms. Keys count by the mean of the pattern and even attention: where
-    a sharp pattern looks at one key alone, nothing would seem to move."""
+    as a share of the sum over terms. Keys count by the mean of the pattern and even attention:
+    where a sharp pattern looks at one key alone, nothing would seem to move."""
     iou: float
     """On the rows it was fitted on."""
 
@@ -195,7 +195,7 @@ def _matching_pursuit(
 def _frontier(
     rows: Rows, state: _HeadState, actual: Tensor, settings: SearchSettings
 ) -> list[Step]:
-    """Take the terms out again, the least worth first; the programs on the way, fewest terms first."""
+    """Take the terms out again, least worth first; the programs met, fewest terms first."""
     terms, features = list(state.terms), state.features
     fitted = fit_weights(rows, features, actual, state.fitted.weights)
     steps: list[Step] = []
@@ -272,6 +272,6 @@ def _strengths(rows: Rows, features: Tensor, fitted: Fitted) -> tuple[float, ...
 def choose_step(
     steps: Sequence[Step], held_out: Sequence[float], price: float, max_terms: int
 ) -> int:
-    """The step of at most `max_terms` with the best held-out IoU after each term has paid its price."""
+    """The step of at most `max_terms` with the best held-out IoU less the price of its terms."""
     fitting = [index for index, step in enumerate(steps) if len(step.terms) <= max_terms]
     return max(fitting, key=lambda index: held_out[index] - price * len(steps[index].terms))

@@ -87,10 +87,8 @@ class Bench:
         return scores
 
 
-def search_layers(
-    run: Run, layers: Sequence[int], *, workers: int | None = None
-) -> Iterator[int]:
-    """Search layers in `workers` processes (None: one a core); yields each layer when its file is there.
+def search_layers(run: Run, layers: Sequence[int], *, workers: int | None = None) -> Iterator[int]:
+    """Search layers in `workers` processes (None: one a core); yields each layer once it is done.
 
     The files do not depend on the number of workers or on the order in which layers end. Raises
     HeadscriptError where a worker met one, or was killed.
@@ -154,9 +152,9 @@ def _feed(
         if not answer:
             answers.put(
                 HeadscriptError(
-                    f"A process that searched layer {layer} ended before its time, perhaps for want "
-                    "of memory; start again, finished layers are kept (fewer --workers take less "
-                    "memory)."
+                    f"A process that searched layer {layer} ended before its time, perhaps for "
+                    "want of memory; start again, finished layers are kept (fewer --workers take "
+                    "less memory)."
                 )
             )
             return

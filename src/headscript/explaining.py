@@ -16,8 +16,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import torch
-
 from headscript.errors import HeadscriptError
 from headscript.evaluation.categories import Behaviour
 from headscript.evaluation.tables import HeadScores, distances, score_heads
@@ -79,8 +77,7 @@ def explain(
         seed=seed,
     )
     with Run.create_or_resume(out, config) as run:
-        if not run.finished:
-            _explain(run, workers, on_event)
+        _explain(run, workers, on_event)
     return run
 
 
@@ -93,6 +90,8 @@ def _explain(run: Run, workers: int | None, on_event: Listener) -> None:
         chosen_heads = parse_heads(config.heads, model.heads_per_layer)
         run_texts = _prepare_texts(config, model)
         run.settle_texts(run_texts)
+        if run.finished:  # and by now known to be of this model and these texts
+            return
         run.save_tokenizer(model.tokenizer)
         texts = {
             split: [
@@ -209,14 +208,12 @@ def _select(
     recording: Recording,
     on_event: Listener,
 ) -> tuple[list[Program], dict[Head, Choice], list[float]]:
-    """Cut each frontier where terms stop paying, write the programs, and choose among all of them."""
+    """Cut each frontier where terms stop paying, write the programs, choose among all."""
     config = run.config
     written, fit_ious = [], []
     for head in recording.heads:
         frontier = frontiers[head]
-        best = choose_step(
-            frontier.steps, frontier.held_out, config.term_price, config.max_terms
-        )
+        best = choose_step(frontier.steps, frontier.held_out, config.term_price, config.max_terms)
         step = frontier.steps[best]
         fit_ious.append(step.iou)
         written.append(
@@ -262,7 +259,7 @@ def _for_head(program: Program, head: Head, model: str) -> str:
     """A program's source with a first line that says whose it is now, and whose it was."""
     if program.name == str(head):
         return program.source
-    title, rest = program.source.split("\n", 1)
+    _, rest = program.source.split("\n", 1)
     return f'"""Head {head} of {model}; the program was written for {program.name}."""\n{rest}'
 
 
