@@ -96,7 +96,8 @@ def score_heads(
 ) -> dict[Head, HeadScores]:
     """Score each recorded head's programs and the baselines on every text, on all cells.
 
-    `mean_by_position` gives, by layer, the mean patterns of the recorded heads. A head without a program in `chosen` scores 0. A program shared by several heads runs once a text.
+    `mean_by_position` gives, by layer, the mean patterns of the recorded heads. A head without a
+    program in `chosen` scores 0. A program shared by several heads runs once a text.
     """
     programs = list(
         {program.key: program for program in [*chosen.values(), *intended.values()]}.values()

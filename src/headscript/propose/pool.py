@@ -27,7 +27,8 @@ _GRADED_CLASSES = (
 )
 _POINTED_AT = (
     "is_comma is_sentence_end is_quote is_newline is_determiner is_pronoun is_subject_pronoun "
-    "is_name is_content_word is_preposition is_coordinator is_auxiliary is_speech_verb is_capitalized"
+    "is_name is_content_word is_preposition is_coordinator is_auxiliary is_speech_verb "
+    "is_capitalized"
 ).split()
 _COUNTED = "is_comma is_sentence_end is_newline is_name is_quote".split()
 _BEFORE = (
