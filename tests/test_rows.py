@@ -23,6 +23,7 @@ def cells_of(rows: Rows):
 
 
 @given(counts=counts, causal=st.booleans())
+@settings(deadline=None)
 def test_every_pair_a_query_may_look_at_is_a_cell_once(counts, causal):
     rows = Rows(random_texts(counts, causal=causal))
     found = sorted(place for _, *place in cells_of(rows))
@@ -37,6 +38,7 @@ def test_every_pair_a_query_may_look_at_is_a_cell_once(counts, causal):
 
 
 @given(counts=counts, causal=st.booleans(), seed=st.integers(0, 99))
+@settings(deadline=None)
 def test_each_row_of_a_softmax_sums_to_one_and_padding_is_nothing(counts, causal, seed):
     rows = Rows(random_texts(counts, causal=causal))
     scores = 30 * torch.randn(rows.num_cells, generator=torch.Generator().manual_seed(seed))

@@ -60,8 +60,10 @@ class Rows:
             queries = torch.arange(1 if self.causal else 0, len(text))
             if share < 1:
                 draws = torch.rand(len(queries), generator=generator)
-                # At least one of every text.
-                queries = queries[draws < share] if (draws < share).any() else queries[:1]
+                taken = draws < share
+                if len(draws):
+                    taken[draws.argmin()] = True
+                queries = queries[taken]
             row_text.append(torch.full_like(queries, index))
             row_query.append(queries)
         text_of, query_of = torch.cat(row_text), torch.cat(row_query)

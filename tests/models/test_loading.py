@@ -37,7 +37,7 @@ def test_a_folder_is_loaded(saved):
     assert not model.network.training
     assert model.network.dtype == torch.float32
     assert model.network.config._attn_implementation == "sdpa"
-    assert model.weights_hash == file_hash(saved / "model.safetensors")
+    assert model.weights_hash == file_hash(saved / "config.json", saved / "model.safetensors")
     assert {event.stage for event in events} == {"loading"}
 
 

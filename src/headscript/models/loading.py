@@ -45,7 +45,7 @@ class Model:
     max_tokens: int
     """The longest text the model takes, in tokens."""
     weights_hash: str
-    """SHA-256 of the weights, as hexadecimal."""
+    """SHA-256 of configuration and weights, as hexadecimal."""
 
     @classmethod
     def of(
@@ -154,7 +154,8 @@ def _locate(name: str | Path, on_event: Listener) -> tuple[str, str | None]:
             )
             hint = "; name the .gguf file itself" if list(path.glob("*.gguf")) else ""
             raise HeadscriptError(f"The folder {path} holds no model: it has no {missing}{hint}.")
-        return str(path), file_hash(*files)
+        # The configuration counts: another rope base or window makes other attention.
+        return str(path), file_hash(path / "config.json", *files)
     if path.exists():
         raise HeadscriptError(f"{path} is neither a model folder nor a .gguf file.")
     # A misspelt built-in name is told at once, not after asking a hub that may not answer.
@@ -224,10 +225,12 @@ def _auto_class(config: PreTrainedConfig) -> Any:
 
 
 def _hub_hash(source: str, network: PreTrainedModel) -> str:
-    """Hash the downloaded weight files, so that a model has one hash whichever way it came."""
+    """Hash the downloaded configuration and weights, so that a model has one hash whichever way it came."""
     config_file = cached_file(source, "config.json", local_files_only=True)
-    files = weight_files(Path(config_file).parent) if config_file else []
-    return file_hash(*files) if files else tensor_hash(network)
+    if config_file is None:
+        return tensor_hash(network)
+    files = weight_files(Path(config_file).parent)
+    return file_hash(Path(config_file), *files) if files else tensor_hash(network)
 
 
 def _attempt(name: str | Path, what: str, read: Callable[[], Any]) -> Any:

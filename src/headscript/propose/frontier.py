@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from headscript.heads import Head
@@ -21,23 +21,36 @@ class Frontier:
     """IoU of each on (a sample of rows of) the select texts."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data for a file of the run."""
+        """Plain data for a file of the run; a term that many steps share is written once."""
+        terms = list(dict.fromkeys(term for step in self.steps for term in step.terms))
+        place = {term: index for index, term in enumerate(terms)}
         return {
             "head": str(self.head),
-            "held_out": list(self.held_out),
-            "steps": [asdict(step) for step in self.steps],
+            "terms": [[term.query, term.relation, term.key] for term in terms],
+            "steps": [
+                {
+                    "terms": [place[term] for term in step.terms],
+                    "weights": list(step.weights),
+                    "strengths": list(step.strengths),
+                    "iou": round(step.iou, 6),
+                    "held_out": round(held_out, 6),
+                }
+                for step, held_out in zip(self.steps, self.held_out, strict=True)
+            ],
         }
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Frontier:
         """Read what `as_json` wrote."""
+        terms = [Term(*parts) for parts in found["terms"]]
         steps = [
             Step(
-                tuple(Term(**term) for term in step["terms"]),
+                tuple(terms[index] for index in step["terms"]),
                 tuple(step["weights"]),
                 tuple(step["strengths"]),
                 step["iou"],
             )
             for step in found["steps"]
         ]
-        return cls(Head.parse(found["head"]), tuple(steps), tuple(found["held_out"]))
+        held_out = tuple(step["held_out"] for step in found["steps"])
+        return cls(Head.parse(found["head"]), tuple(steps), held_out)

@@ -70,7 +70,7 @@ class Bench:
             )
         ]
         self.select_rows.release(())
-        content = json.dumps([frontier.as_json() for frontier in found], indent=1)
+        content = json.dumps([frontier.as_json() for frontier in found])
         write_atomically(self.run.directory / search_file(layer), content.encode())
 
     def _held_out(self, steps: Sequence[Step], actual: torch.Tensor) -> list[float]:
