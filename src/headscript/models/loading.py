@@ -225,7 +225,7 @@ def _auto_class(config: PreTrainedConfig) -> Any:
 
 
 def _hub_hash(source: str, network: PreTrainedModel) -> str:
-    """Hash the downloaded configuration and weights, so that a model has one hash whichever way it came."""
+    """Hash the downloaded files, so that a model has one hash whichever way it came."""
     config_file = cached_file(source, "config.json", local_files_only=True)
     if config_file is None:
         return tensor_hash(network)
