@@ -22,8 +22,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from transformers import AutoTokenizer
+
 from headscript.events import Event
 from headscript.explaining import explain
+from headscript.language import read_text
+from headscript.programs import Program
+from headscript.recording import Recording
 from headscript.runs import Run
 
 
@@ -47,9 +52,9 @@ class Case:
 STORIES_260K = "models/stories260k"
 CASES = {
     "excerpts": Case("smollm2-135m", "excerpts", 256, 500, 200_000, 0.70, 0.67, 16),
-    "stories": Case("smollm2-135m", "stories", 256, 360, 250_000, 0.60, 0.57, 24, cut_price=0.0013),
+    "stories": Case("smollm2-135m", "stories", 256, 240, 160_000, 0.60, 0.57, 24, 40, 0.0013),
     "excerpts-260k": Case(STORIES_260K, "excerpts", 256, 500, 200_000, 0.0, 0.0, 16),
-    "stories-260k": Case(STORIES_260K, "stories", 512, 360, 250_000, 0.0, 0.0, 24),
+    "stories-260k": Case(STORIES_260K, "stories", 512, 240, 160_000, 0.0, 0.0, 24),
 }
 
 
@@ -111,7 +116,7 @@ def run_case(name: str, case: Case, data: Path, out: Path) -> dict[str, Any]:
         "wide": scores(wide) | {"floor": case.wide_floor},
         "cut": scores(cut) | {"floor": case.cut_floor, "terms_allowed": case.cut_terms},
         "seconds": round(seconds, 1),
-        "limits": limits(cut),
+        "limits": limits(cut) | where_error_lies(cut),
     }
 
 
@@ -142,6 +147,41 @@ def limits(run: Run) -> dict[str, Any]:
             f"L{row.layer:02d}H{row.head:02d} {row.iou:.3f}"
             for row in sorted(rows, key=lambda row: row.iou)[:8]
         ],
+    }
+
+
+def where_error_lies(run: Run, most_texts: int = 40) -> dict[str, Any]:
+    """The L1 error on test texts by the place of the key, and IoU by the place of the query."""
+    recording = Recording.open(run.recording_folder("test"))
+    tokenizer = AutoTokenizer.from_pretrained(str(run.tokenizer_folder))
+    programs = {head: Program.load(run.program_file(head)) for head in recording.heads}
+    kinds = ("first token", "the token itself", "the five before", "farther")
+    error = dict.fromkeys(kinds, 0.0)
+    rows: dict[str, list[float]] = {"1 to 7": [], "8 to 31": [], "32 to 127": [], "128 on": []}
+    for number, found in enumerate(run.texts("test")[:most_texts]):
+        text = read_text(tokenizer, found.token_ids, causal=run.model.causal)
+        distance = text.distance
+        near = (distance >= 1) & (distance <= 5) & ~text.first
+        masks = (text.first, text.itself & ~text.first, near, (distance > 5) & ~text.first)
+        for head, program in programs.items():
+            missed = (program(text) - recording.pattern(head, number)).abs()
+            for kind, mask in zip(kinds, masks, strict=True):
+                error[kind] += float((missed * mask).sum())
+            by_row = missed.sum(1)
+            for name, first, last in (
+                ("1 to 7", 1, 8),
+                ("8 to 31", 8, 32),
+                ("32 to 127", 32, 128),
+                ("128 on", 128, len(text)),
+            ):
+                if n := len(part := by_row[first:last]):
+                    lost = float(part.sum())
+                    rows[name].append((2 * n - lost) / (2 * n + lost))
+        text.forget()
+    total = sum(error.values())
+    return {
+        "error_by_key": {kind: round(value / total, 3) for kind, value in error.items()},
+        "iou_by_query_place": {name: round(mean(v), 3) for name, v in rows.items() if v},
     }
 
 

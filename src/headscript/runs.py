@@ -177,14 +177,18 @@ class Run:
             lock = _locked(directory)
         try:
             maker = Maker.here()
-            if (directory / _RECORD).exists():
-                record = _read_record(directory)
-                _refuse_other_settings(directory, record.config, config)
-                _refuse_other_version(directory, record.made_with[-1], maker, resuming=True)
-                if record.made_with[-1] != maker:
-                    record = record.model_copy(update={"made_with": (*record.made_with, maker)})
+            record = RunRecord(format=FORMAT, config=config, made_with=(maker,))
+            begun = _read_record(directory) if (directory / _RECORD).exists() else record
+            try:
+                _refuse_other_settings(directory, begun.config, config)
+                _refuse_other_version(directory, begun.made_with[-1], maker, resuming=True)
+            except HeadscriptError:
+                if begun.texts is not None:  # until then no work was done, and nothing binds
+                    raise
             else:
-                record = RunRecord(format=FORMAT, config=config, made_with=(maker,))
+                record = begun
+                if begun.made_with[-1] != maker:
+                    record = begun.model_copy(update={"made_with": (*begun.made_with, maker)})
             run = cls(directory, record, lock)
             with clear_disk_errors(directory):
                 for folder in (directory, directory / "search", directory / "programs"):
