@@ -15,6 +15,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -143,7 +144,7 @@ def planted_gpt2() -> Planted:
         bos_token_id=None,
         eos_token_id=None,
     )
-    network = GPT2LMHeadModel(config)
+    network: Any = GPT2LMHeadModel(config)
     blocks = network.transformer.h
     with torch.no_grad():
         for parameter in network.parameters():
@@ -195,7 +196,7 @@ def planted_llama() -> Planted:
         eos_token_id=None,
         tie_word_embeddings=True,
     )
-    network = LlamaForCausalLM(config)
+    network: Any = LlamaForCausalLM(config)
     queries = torch.zeros(4, stream.width, size)
     keys = torch.zeros(2, stream.width, size)
     # By position: each coordinate pair gives cos(rate * (distance - 1)), together a peak at 1.
@@ -257,7 +258,7 @@ def planted_bert() -> Planted:
         max_position_embeddings=LENGTH,
         pad_token_id=tokenizer.pad_token_id,
     )
-    network = BertForMaskedLM(config)
+    network: Any = BertForMaskedLM(config)
     size = stream.width // len(plan)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -303,13 +304,15 @@ class _Stream:
         self.always = self.position_table.sum(0) if positions else rest[0]
 
     def at(self, place: int) -> Tensor:
-        return self.position_table[place]
+        row: Tensor = self.position_table[place]
+        return row
 
     def words(self, words: Sequence[str]) -> Tensor:
         """1 for tokens of these words, with or without a leading space or a capital."""
         wanted = {word.lower() for word in words}
         ids = [n for token, n in self.vocabulary.items() if token.strip().lower() in wanted]
-        return self.word_table[ids].sum(0)
+        together: Tensor = self.word_table[ids].sum(0)
+        return together
 
     def offset(self, step: int) -> list[Channel]:
         """From each position to the one `step` further."""

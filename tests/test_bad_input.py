@@ -297,8 +297,8 @@ def test_a_full_disk_and_then_more_room(
 ) -> None:
     with mounted(tmp_path / "disk", "size=96k") as disk:
         run = disk / "run"
-        explain = ("explain", model, "--texts", texts, "--out", run, "--heads", HEADS)
-        explain += ("--max-terms", "3")
+        explain = ["explain", model, "--texts", texts, "--out", run, "--heads", HEADS]
+        explain += ["--max-terms", "3"]
         told = refused(*explain)
         assert "disk is full" in told or "free" in told
         subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)

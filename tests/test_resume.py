@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,9 +63,9 @@ def is_running(process: int) -> bool:
     return state != "Z"
 
 
-def results(run: Path) -> dict[str, object]:
+def results(run: Path) -> dict[str, Any]:
     """All that was found; not what it took."""
-    found: dict[str, dict[str, object]] = json.loads((run / "results.json").read_text())
+    found: dict[str, Any] = json.loads((run / "results.json").read_text())
     for cost in ("seconds", "peak_memory_mb"):
         found["summary"].pop(cost)
     return found
@@ -78,24 +79,25 @@ def finished_work(run: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def has(pattern: str, number: int = 1) -> Moment:
-    return lambda run: len(list(run.glob(pattern))) >= number
+def has(pattern: str) -> Moment:
+    return lambda run: any(run.glob(pattern))
 
 
 @pytest.mark.parametrize(
     "moment",
     [
-        has("run.json"),
         has("recording/fit/shard-*"),
-        has("recording/test/recording.json"),
-        has("search/L*.json", 1),
-        has("search/L*.json", 4),
+        has("search/L*.json"),
         has("programs/*.py"),
     ],
-    ids=["begun", "recording", "recorded", "one layer", "four layers", "writing programs"],
+    ids=["recording", "searching", "writing programs"],
 )
 def test_killed_and_started_again(
-    moment: Moment, command: Sequence[str], undisturbed: Path, tmp_path: Path
+    moment: Moment,
+    command: Sequence[str],
+    undisturbed: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     run = tmp_path / "run"
     process = start(command, run)
@@ -104,7 +106,8 @@ def test_killed_and_started_again(
         assert process.poll() is None, "it ended before the moment came"
         workers = children(process.pid) or workers
         time.sleep(0.002)
-    workers = children(process.pid) or workers
+    if "searching" in request.node.name and sys.platform == "linux":
+        assert any(map(is_running, workers))
     process.kill()
     process.wait()
     assert not (run / "results.json").exists()
@@ -121,19 +124,6 @@ def test_killed_and_started_again(
         assert [file.name for file in one] == [file.name for file in other]
         assert [file.read_bytes() for file in one] == [file.read_bytes() for file in other]
     assert not list(run.rglob("*.part"))
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
-def test_workers_die_with_the_process_that_started_them(
-    command: Sequence[str], undisturbed: Path, tmp_path: Path
-) -> None:
-    process = start(command, tmp_path / "run")
-    while not (workers := children(process.pid)):
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-    wait_for(lambda: not any(map(is_running, workers)), "workers outlived the process")
 
 
 def wait_for(condition: Callable[[], bool], complaint: str, seconds: float = 10) -> None:

@@ -201,6 +201,7 @@ def test_another_path_to_the_same_texts_is_no_other_setting(
     for name in ("texts.txt", "./texts.txt", str(tmp_path / "texts.txt")):
         with Run.create_or_resume("run", CONFIG.model_copy(update={"texts": name})) as run:
             assert run.config.texts == "texts.txt"
+            run.settle_texts(TEXTS)
     with pytest.raises(HeadscriptError, match=r"texts was 'texts\.txt' and is now 'others\.txt'"):
         Run.create_or_resume("run", CONFIG.model_copy(update={"texts": "others.txt"}))
 

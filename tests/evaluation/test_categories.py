@@ -24,7 +24,7 @@ def towards(text: Text, wanted: torch.Tensor) -> torch.Tensor:
     """Nine tenths of each row on the wanted keys, where there are any; else on all alike."""
     wanted = (wanted & text.allowed).float()
     wanted = torch.where(wanted.sum(1, keepdim=True) > 0, wanted, text.allowed.float())
-    even = text.allowed / text.allowed.sum(1, keepdim=True)
+    even: torch.Tensor = text.allowed / text.allowed.sum(1, keepdim=True)
     return 0.9 * wanted / wanted.sum(1, keepdim=True) + 0.1 * even
 
 

@@ -58,7 +58,7 @@ def case(request):
     return Case(request.param)
 
 
-def names(screening: Screening, kind: int) -> list[str | None]:
+def names(screening, kind):
     return [screening.dense, screening.pointing][kind]
 
 

@@ -89,7 +89,7 @@ class Expression:
         return value
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=5_000)  # a search tries many more, most of them once
 def parse_expression(source: str) -> Expression:
     """The expression that a source spells; raises GateError for what is not allowed."""
     tree, checker = check_expression(source)
