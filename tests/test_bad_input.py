@@ -225,6 +225,15 @@ def test_a_text_longer_than_the_model_takes(
     assert contents(small_run) == before
 
 
+def test_a_text_to_explain_that_is_longer_than_the_model_takes(
+    tmp_path: Path, model: Path, refused: Refused
+) -> None:
+    long = [" ".join([f"w{number}", "w7"] * 50) for number in range(3)]
+    (tmp_path / "long.txt").write_text("\n\n".join(long))
+    told = refused("explain", model, "--texts", tmp_path / "long.txt", "--out", tmp_path / "run")
+    assert "longer than the 64" in told
+
+
 # Heads, runs, programs ---------------------------------------------------------------------------
 
 

@@ -151,11 +151,15 @@ def _explain(run: Run, workers: int | None, on_event: Listener) -> None:
 def _prepare_texts(config: RunConfig, model: Model) -> list[RunText]:
     documents = load_texts(config.texts, max_texts=config.max_texts, field=config.field)
     splits = split_documents(documents, seed=config.seed)
-    longest = min(config.max_tokens or model.max_tokens, model.max_tokens)
     prepared = []
     for split in SPLITS:
         found = [
-            RunText(document.id, split, document.text, tuple(model.encode(document.text, longest)))
+            RunText(
+                document.id,
+                split,
+                document.text,
+                tuple(model.encode(document.text, config.max_tokens)),
+            )
             for document in getattr(splits, split)
         ]
         usable = [text for text in found if len(text.token_ids) > 1]

@@ -43,6 +43,7 @@ def program_patterns(programs: Sequence[Program], text: Text) -> tuple[Tensor, d
             patterns[index] = pack_rows(program(text), text.causal)
         except HeadscriptError as error:
             failures[index] = str(error)
+    text.forget()  # features of hundreds of programs, a hundred megabytes a text
     return patterns, failures
 
 
