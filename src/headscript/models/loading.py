@@ -101,7 +101,8 @@ class Model:
         if len(ids) > self.max_tokens:
             raise HeadscriptError(
                 f"A text of {len(ids)} tokens is longer than the {self.max_tokens} that "
-                f"{self.name} takes; shorten it, or have texts cut (--max-tokens {self.max_tokens})."
+                f"{self.name} takes; shorten it, or have texts cut "
+                f"(--max-tokens {self.max_tokens})."
             )
         return ids
 
