@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from tests.planted import (
+    LENGTH,
     PRONOUNS,
     SPEECH,
     Planted,
@@ -105,7 +106,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Plan
             texts = folder / "texts.jsonl"
             texts.write_text("".join(json.dumps({"text": t}) + "\n" for t in stories(TEXTS)))
             heads = ",".join(map(str, planted.heads))
-            made[name] = planted, explain(str(model), texts, folder / "run", heads=heads, workers=1)
+            made[name] = (
+                planted,
+                explain(
+                    str(model),
+                    texts,
+                    folder / "run",
+                    heads=heads,
+                    max_tokens=LENGTH,
+                    workers=1,
+                ),
+            )
         return made[name]
 
     return of

@@ -1,8 +1,8 @@
 """From terms to source: the same pattern, tidy layout, and words that are true to the terms."""
 
-import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -74,20 +74,19 @@ def test_a_small_program_reads_like_this():
     assert program.source == SMALL
 
 
-def test_what_the_search_finds_is_laid_out_as_by_a_formatter(tmp_path):
+def test_what_the_search_finds_is_laid_out_as_by_a_formatter():
     program = emit("L05H03", "smollm2-135m", TERMS, WEIGHTS, causal=True)
     assert 'a_upon_to_etc = text.one_of(" a", " upon", " to", " and", \'."\')' in program.source
     assert "after_prepositions = text.after(text.is_preposition)" in program.source
     assert "- recency * log(text.distance + 1)\n" in program.source
     assert "+ from_in_quotes_to_first * (query(text.in_quote) & text.first)\n" in program.source
     assert max(map(len, program.source.splitlines())) <= 100
-    ruff = shutil.which("ruff", path=str(tmp_path)) or shutil.which("ruff")
-    if ruff is None:
+    if find_spec("ruff") is None:
         pytest.skip("needs ruff, which the extra dev installs")
     for causal in (True, False):
         source = emit("L05H03", "m", TERMS, WEIGHTS, causal=causal).source
         done = subprocess.run(
-            [ruff, "format", "--isolated", "--line-length", "100", "-"],
+            [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", "100", "-"],
             input=source,
             capture_output=True,
             text=True,
