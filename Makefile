@@ -7,8 +7,8 @@ BIN := .venv/bin
 
 # Explains every head of a real language model on the built-in stories.
 demo: .venv/.installed
-	@$(BIN)/headscript explain smollm2-135m --texts stories --max-texts 120 --max-tokens 160 \
-	  --fit-cells 100000 --out runs/demo
+	@$(BIN)/headscript explain smollm2-135m --texts stories --max-texts 100 --max-tokens 128 \
+	  --fit-cells 60000 --out runs/demo
 
 test: .venv/.installed
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
