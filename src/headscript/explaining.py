@@ -62,7 +62,8 @@ def explain(
     constants a program may have, `term_price` the IoU that each must add, `fit_cells` the number of
     query-key pairs to fit on. A run begun in `out` with the same settings goes on where it was.
 
-    Raises HeadscriptError on whatever a person can mend: see the classes of error in the docs.
+    Raises HeadscriptError on whatever a person can mend: an unknown model, texts that do not do, a
+    head that does not exist, a run begun with other settings, a full disk.
     """
     config = RunConfig(
         model=str(model),

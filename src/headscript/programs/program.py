@@ -128,10 +128,6 @@ class Program:
             values = {**self.constants, **constants}
         try:
             pattern = self._plan.evaluate(text, values)
-        except (HeadscriptError, NotImplementedError) as error:
-            if isinstance(error, HeadscriptError):
-                raise
-            raise self._failure(text, values, error) from None
         except (RuntimeError, TypeError, ValueError, ArithmeticError, IndexError) as error:
             raise self._failure(text, values, error) from None
         return self._checked(pattern, text)
