@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from headscript.language import vocabulary
 from headscript.language.text import Text
-from headscript.language.vocabulary import relation
+
+relation = partial(vocabulary.relation, by_row=True)
+of_key = partial(relation, of_key=True)
 
 
 def _query_index(text: Text) -> Tensor:
-    return torch.arange(len(text))[:, None]
+    return torch.arange(text.first_query, len(text))[:, None]
 
 
 def _key_index(text: Text) -> Tensor:
@@ -19,7 +24,17 @@ def _key_index(text: Text) -> Tensor:
 
 def _along_queries(text: Text, key_flags: Tensor) -> Tensor:
     """(n,) of keys as (query, key)."""
-    return key_flags[None, :].expand(len(text), len(text))
+    return key_flags[None, :].expand(len(text) - text.first_query, len(text))
+
+
+def _in_pairs(text: Text, values: Tensor) -> Tensor:
+    """Whether a token property (n,) is the same for query and key, (query, key)."""
+    return text.of_queries(values) == values[None, :]
+
+
+def _token_before(text: Text) -> Tensor:
+    """(n,) the id of the token before each; the first has none."""
+    return torch.cat([torch.full_like(text.token_ids[:1], -1), text.token_ids[:-1]])
 
 
 @relation(
@@ -28,19 +43,20 @@ def _along_queries(text: Text, key_flags: Tensor) -> Tensor:
     phrase="all tokens in view",
 )
 def allowed(text: Text) -> Tensor:
-    full = torch.ones(len(text), len(text), dtype=torch.bool)
-    return full.tril() if text.causal else full
+    if text.causal:
+        return _key_index(text) <= _query_index(text)
+    return _along_queries(text, torch.ones(len(text), dtype=torch.bool))
 
 
 # Position ----------------------------------------------------------------------------------------
 
 
-@relation("The key is the text's first token.", group="position", phrase="the first token")
+@of_key("The key is the text's first token.", group="position", phrase="the first token")
 def first(text: Text) -> Tensor:
     return _along_queries(text, torch.arange(len(text)) == 0)
 
 
-@relation(
+@of_key(
     "The key is the text's last token (never so in a decoder but for the last query).",
     group="position",
     phrase="the last token",
@@ -50,7 +66,7 @@ def last(text: Text) -> Tensor:
     return _along_queries(text, torch.arange(len(text)) == len(text) - 1)
 
 
-@relation(
+@of_key(
     "The key is the token at this place, counted from 0.",
     parameters=("place",),
     group="position",
@@ -62,7 +78,7 @@ def at(text: Text, place: int) -> Tensor:
 
 @relation("The key is the query itself.", group="position", phrase="the token itself")
 def itself(text: Text) -> Tensor:
-    return torch.eye(len(text), dtype=torch.bool)
+    return _query_index(text) == _key_index(text)
 
 
 @relation(
@@ -118,7 +134,7 @@ def earlier(text: Text) -> Tensor:
     phrase="the same token elsewhere",
 )
 def same_token(text: Text) -> Tensor:
-    return (text.token_ids[:, None] == text.token_ids[None, :]) & ~text.itself
+    return _in_pairs(text, text.token_ids) & ~text.itself
 
 
 @relation(
@@ -130,7 +146,7 @@ def same_word(text: Text) -> Tensor:
     numbers: dict[str, int] = {}
     words = [surface.strip().lower() for surface in text.surfaces]
     ids = torch.tensor([numbers.setdefault(word, len(numbers)) for word in words])
-    return (ids[:, None] == ids[None, :]) & ~text.itself
+    return _in_pairs(text, ids) & ~text.itself
 
 
 @relation(
@@ -139,8 +155,7 @@ def same_word(text: Text) -> Tensor:
     phrase="what followed the same token earlier",
 )
 def after_same(text: Text) -> Tensor:
-    n = len(text)
-    followed = torch.zeros(n, n, dtype=torch.bool)
+    followed = torch.zeros_like(text.same_token)
     followed[:, 1:] = text.same_token[:, :-1]
     return followed & (_key_index(text) <= _query_index(text))
 
@@ -151,9 +166,8 @@ def after_same(text: Text) -> Tensor:
     phrase="what followed the same two tokens earlier",
 )
 def after_same_pair(text: Text) -> Tensor:
-    n = len(text)
-    pair = torch.zeros(n, n, dtype=torch.bool)
-    pair[1:, 2:] = text.same_token[1:, 1:-1] & text.same_token[:-1, :-2]
+    pair = torch.zeros_like(text.same_token)
+    pair[:, 1:] = text.same_token[:, :-1] & text.same_before[:, :-1]
     return pair & (_key_index(text) <= _query_index(text))
 
 
@@ -163,8 +177,7 @@ def after_same_pair(text: Text) -> Tensor:
     phrase="what came before the same token earlier",
 )
 def before_same(text: Text) -> Tensor:
-    n = len(text)
-    preceding = torch.zeros(n, n, dtype=torch.bool)
+    preceding = torch.zeros_like(text.same_token)
     preceding[:, :-1] = text.same_token[:, 1:]
     return preceding & (_key_index(text) + 1 < _query_index(text))
 
@@ -173,10 +186,8 @@ def before_same(text: Text) -> Tensor:
     "Key and query follow the same token.", group="sameness", phrase="tokens after the same token"
 )
 def same_before(text: Text) -> Tensor:
-    n = len(text)
-    same = torch.zeros(n, n, dtype=torch.bool)
-    same[1:, 1:] = text.same_token[:-1, :-1]
-    return same
+    before = _token_before(text)
+    return _in_pairs(text, before) & ~text.itself & text.of_queries(before >= 0)
 
 
 @relation(
@@ -186,9 +197,9 @@ def same_before(text: Text) -> Tensor:
 )
 def similarity(text: Text) -> Tensor:
     if text.embeddings is None:
-        return torch.zeros(len(text), len(text))
+        return _along_queries(text, torch.zeros(len(text)))
     directions = torch.nn.functional.normalize(text.embeddings.float(), dim=-1)
-    return directions @ directions.T
+    return directions[text.rows] @ directions.T
 
 
 # Sentences ---------------------------------------------------------------------------------------
@@ -198,14 +209,14 @@ def similarity(text: Text) -> Tensor:
     "Key and query are in one sentence.", group="sentences", phrase="tokens of the same sentence"
 )
 def same_sentence(text: Text) -> Tensor:
-    return text.sentence[:, None] == text.sentence[None, :]
+    return _in_pairs(text, text.sentence)
 
 
 @relation(
     "How many sentences lie from key to query.", group="sentences", phrase="sentences between"
 )
 def sentence_distance(text: Text) -> Tensor:
-    return (text.sentence[:, None] - text.sentence[None, :]).abs()
+    return (text.of_queries(text.sentence) - text.sentence[None, :]).abs()
 
 
 @relation(
@@ -229,10 +240,11 @@ def sentence_start(text: Text) -> Tensor:
 def latest(text: Text, property: Tensor) -> Tensor:
     flags = property.bool()
     place = torch.where(flags, torch.arange(len(text)), torch.full((len(text),), -1))
-    return place.cummax(0).values[:, None] == torch.where(flags, place, torch.full_like(place, -2))
+    latest_place = text.of_queries(place.cummax(0).values)
+    return latest_place == torch.where(flags, place, torch.full_like(place, -2))
 
 
-@relation(
+@of_key(
     "The key is the text's k-th token with the property, counted from 1.",
     parameters=("property", "k"),
     group="latest and earliest",
@@ -251,7 +263,7 @@ def nth(text: Text, property: Tensor, k: int) -> Tensor:
 )
 def between(text: Text, property: Tensor) -> Tensor:
     count = property.float().cumsum(0)
-    return (count[:, None] - count[None, :]).abs()
+    return (text.of_queries(count) - count[None, :]).abs()
 
 
 @relation(

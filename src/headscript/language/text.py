@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from headscript.language.vocabulary import VOCABULARY
+from headscript.language.vocabulary import VOCABULARY, Entry
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,6 +23,8 @@ class Text:
 
     `surfaces` holds each token as it reads in the text, a leading space included where a word
     starts with one. `causal` says whether a query may look at itself and earlier tokens alone.
+    `first_query` leaves out the rows of earlier queries: relations then have the shape
+    (n - first_query, n), as a text that grows token by token needs.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Text:
         causal: bool = True,
         special: Sequence[bool] | None = None,
         embeddings: Tensor | None = None,
+        first_query: int = 0,
     ) -> None:
         if len(surfaces) != len(token_ids):
             raise ValueError(
@@ -48,6 +51,7 @@ class Text:
         self.embeddings = (
             embeddings  # (n, width) input embeddings, or None where the model is not at hand
         )
+        self.first_query = first_query
         self._values: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
@@ -63,15 +67,31 @@ class Text:
         if entry is None or entry.kind == "function":
             raise AttributeError(f"the program language has no entry text.{name}")
         if not entry.parameters:
-            return self.remember(name, lambda: entry.compute(self))
+            return self.remember(name, lambda: self.compute(entry))
 
         def called(*arguments: Any) -> Any:
             # Tensor arguments (properties given to latest, before, ...) hash by identity, and the
             # cached value keeps them alive so that an identity is never used twice.
             key = (name, *(id(a) if isinstance(a, Tensor) else a for a in arguments))
-            return self.remember(key, lambda: (arguments, entry.compute(self, *arguments)))[1]
+            return self.remember(key, lambda: (arguments, self.compute(entry, *arguments)))[1]
 
         return called
+
+    def compute(self, entry: Entry, *arguments: Any) -> Any:
+        """The value of an entry, not kept: (n,) for a token property, (rows, n) for a relation."""
+        if entry.kind != "relation" or entry.by_row or not self.first_query:
+            return entry.compute(self, *arguments)
+        whole = self.remember("(whole)", self.from_first_query)
+        return entry.compute(whole, *arguments)[self.first_query :]
+
+    @property
+    def rows(self) -> slice:
+        """The queries whose rows relations have."""
+        return slice(self.first_query, len(self))
+
+    def of_queries(self, values: Tensor) -> Tensor:
+        """A token property (n,) seen from the queries: (rows, 1)."""
+        return values[self.first_query :, None]
 
     def remember(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         """The value kept under `key`, computed at the first asking."""
@@ -85,39 +105,91 @@ class Text:
 
     def prefix(self, length: int) -> Text:
         """The text's first `length` tokens as a text of their own."""
+        return self._part(0, length)
+
+    def tail(self, length: int) -> Text:
+        """The text's last `length` tokens as a text of their own."""
+        return self._part(max(0, len(self) - length), len(self))
+
+    def from_first_query(self, first_query: int = 0) -> Text:
+        """The same tokens with the rows from another query on."""
+        return self._part(0, len(self), first_query)
+
+    def _part(self, start: int, stop: int, first_query: int = 0) -> Text:
         return Text(
-            self.surfaces[:length],
-            self.token_ids[:length].tolist(),
+            self.surfaces[start:stop],
+            self.token_ids[start:stop].tolist(),
             self.vocabulary_size,
             causal=self.causal,
-            special=self.special[:length],
-            embeddings=None if self.embeddings is None else self.embeddings[:length],
+            special=self.special[start:stop],
+            embeddings=None if self.embeddings is None else self.embeddings[start:stop],
+            first_query=first_query,
         )
 
 
-def token_surfaces(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> list[str]:
-    """Each token as it reads in the text: words that follow a space begin with one.
+class TextReader:
+    """Turns token ids into texts; knows how each token of a tokenizer reads.
 
     Byte-level BPE, SentencePiece and WordPiece pieces come out alike, so that a program means the
-    same whatever the tokenizer: `" the"`, `"ing"`, `","`, and a line break as a line break.
+    same whatever the tokenizer: `" the"`, `"ing"`, `","`, and a line break as a line break. Words
+    that follow a space begin with one.
     """
-    pieces = tokenizer.convert_ids_to_tokens(list(token_ids))
-    special_ids = set(tokenizer.all_special_ids)
-    word_pieces = any(piece.startswith("##") for piece in pieces) or "##s" in tokenizer.get_vocab()
-    surfaces = []
-    for piece, token_id in zip(pieces, token_ids, strict=True):
-        if token_id in special_ids:
-            surfaces.append(piece)
-        elif piece.startswith("▁"):
-            surfaces.append(piece.replace("▁", " "))
-        elif word_pieces:
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        causal: bool = True,
+        embedding_table: Tensor | None = None,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._causal = causal
+        self._embedding_table = embedding_table
+        self._special = set(tokenizer.all_special_ids)
+        self._word_pieces = "##s" in tokenizer.get_vocab()
+        self._size = len(tokenizer)
+        self._surfaces: dict[int, str] = {}
+
+    def __call__(self, token_ids: Sequence[int], *, first_query: int = 0) -> Text:
+        """The text that ids spell, with the rows from `first_query` on."""
+        return Text(
+            self.surfaces(token_ids),
+            token_ids,
+            self._size,
+            causal=self._causal,
+            special=[token_id in self._special for token_id in token_ids],
+            embeddings=None
+            if self._embedding_table is None
+            else self._embedding_table[torch.as_tensor(list(token_ids), dtype=torch.long)],
+            first_query=first_query,
+        )
+
+    def surfaces(self, token_ids: Sequence[int]) -> list[str]:
+        """Each token as it reads in the text."""
+        new = list({token_id for token_id in token_ids if token_id not in self._surfaces})
+        pieces = self._tokenizer.convert_ids_to_tokens(new)
+        for token_id, piece in zip(new, pieces, strict=True):
+            self._surfaces[token_id] = self._surface(token_id, piece)
+        return [self._surfaces[token_id] for token_id in token_ids]
+
+    def _surface(self, token_id: int, piece: str | None) -> str:
+        if piece is None:  # an id that the model has and its tokenizer has not
+            return ""
+        if token_id in self._special:
+            return piece
+        if piece.startswith("▁"):
+            return piece.replace("▁", " ")
+        if self._word_pieces:
             continues = piece.startswith("##") or not piece[:1].isalnum()
-            surfaces.append(piece.removeprefix("##") if continues else " " + piece)
-        elif piece.startswith("<0x") and piece.endswith(">"):
-            surfaces.append(chr(int(piece[3:-1], 16)))
-        else:
-            surfaces.append(str(tokenizer.decode([token_id], clean_up_tokenization_spaces=False)))
-    return surfaces
+            return piece.removeprefix("##") if continues else " " + piece
+        if piece.startswith("<0x") and piece.endswith(">"):
+            return chr(int(piece[3:-1], 16))
+        return str(self._tokenizer.decode([token_id], clean_up_tokenization_spaces=False))
+
+
+def token_surfaces(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> list[str]:
+    """Each token as it reads in the text: words that follow a space begin with one."""
+    return TextReader(tokenizer).surfaces(token_ids)
 
 
 def read_text(
@@ -127,15 +199,8 @@ def read_text(
     causal: bool = True,
     embedding_table: Tensor | None = None,
 ) -> Text:
-    """The text that a tokenizer's ids spell; `embedding_table` is (vocabulary, width) or None."""
-    special_ids = set(tokenizer.all_special_ids)
-    return Text(
-        token_surfaces(tokenizer, token_ids),
-        token_ids,
-        len(tokenizer),
-        causal=causal,
-        special=[token_id in special_ids for token_id in token_ids],
-        embeddings=None
-        if embedding_table is None
-        else embedding_table[torch.as_tensor(list(token_ids), dtype=torch.long)],
-    )
+    """The text that a tokenizer's ids spell; `embedding_table` is (vocabulary, width) or None.
+
+    For many texts of one tokenizer a `TextReader` is faster.
+    """
+    return TextReader(tokenizer, causal=causal, embedding_table=embedding_table)(token_ids)

@@ -51,7 +51,21 @@ QUOTES = '"“”«»'
 
 def _flags(text: Text, holds: Callable[[str], bool]) -> Tensor:
     """(n,) bool: whether the token's surface, spaces around it taken off, meets a condition."""
-    return torch.tensor([holds(surface.strip(" ")) for surface in text.surfaces], dtype=torch.bool)
+    numbers, number_of = _distinct(text)
+    flags = [holds(surface.strip(" ")) for surface in numbers]
+    return torch.tensor(flags, dtype=torch.bool)[number_of]
+
+
+def _distinct(text: Text) -> tuple[dict[str, int], Tensor]:
+    """The text's surfaces, each once, by number; and (n,) the number of each token's surface."""
+
+    def find() -> tuple[dict[str, int], Tensor]:
+        numbers: dict[str, int] = {}
+        number_of = [numbers.setdefault(surface, len(numbers)) for surface in text.surfaces]
+        return numbers, torch.tensor(number_of, dtype=torch.long)
+
+    found: tuple[dict[str, int], Tensor] = text.remember("(distinct)", find)
+    return found
 
 
 def _is_one_of(text: Text, words: Sequence[str] | frozenset[str]) -> Tensor:
@@ -66,7 +80,7 @@ def _only(surface: str, characters: str) -> bool:
 # Form --------------------------------------------------------------------------------------------
 
 
-@token_property("The token starts a word.", group="form", phrase="word starts")
+@token_property("The token starts a word.", group="form", phrase="word starts", reach=1)
 def starts_word(text: Text) -> Tensor:
     starts = []
     for index, surface in enumerate(text.surfaces):
@@ -78,25 +92,30 @@ def starts_word(text: Text) -> Tensor:
 
 
 @token_property(
-    "The token goes on with a word begun before it.", group="form", phrase="word continuations"
+    "The token goes on with a word begun before it.",
+    group="form",
+    phrase="word continuations",
+    reach=1,
 )
 def continues_word(text: Text) -> Tensor:
     return _flags(text, lambda surface: surface[:1].isalnum()) & ~text.starts_word
 
 
 @token_property(
-    "The token begins with a capital letter.", group="form", phrase="capitalised tokens"
+    "The token begins with a capital letter.", group="form", phrase="capitalised tokens", reach=0
 )
 def is_capitalized(text: Text) -> Tensor:
     return _flags(text, lambda surface: surface[:1].isupper())
 
 
-@token_property("The token is made of digits.", group="form", phrase="numbers")
+@token_property("The token is made of digits.", group="form", phrase="numbers", reach=0)
 def is_number(text: Text) -> Tensor:
     return _flags(text, lambda surface: surface.isdigit())
 
 
-@token_property("The token has no letter and no digit.", group="form", phrase="punctuation")
+@token_property(
+    "The token has no letter and no digit.", group="form", phrase="punctuation", reach=0
+)
 def is_punctuation(text: Text) -> Tensor:
     return _flags(text, lambda surface: not any(c.isalnum() for c in surface)) & ~text.is_special
 
@@ -105,17 +124,20 @@ def is_punctuation(text: Text) -> Tensor:
     "The token is one of the tokenizer's special ones ([CLS], <s>, ...).",
     group="form",
     phrase="special tokens",
+    reach=0,
 )
 def is_special(text: Text) -> Tensor:
     return torch.tensor(text.special, dtype=torch.bool)
 
 
-@token_property("The token contains a comma.", group="punctuation", phrase="commas")
+@token_property("The token contains a comma.", group="punctuation", phrase="commas", reach=0)
 def is_comma(text: Text) -> Tensor:
     return _flags(text, lambda surface: "," in surface and not any(c.isalnum() for c in surface))
 
 
-@token_property("The token contains a full stop.", group="punctuation", phrase="full stops")
+@token_property(
+    "The token contains a full stop.", group="punctuation", phrase="full stops", reach=0
+)
 def is_period(text: Text) -> Tensor:
     return _flags(text, lambda surface: "." in surface and not any(c.isalnum() for c in surface))
 
@@ -124,6 +146,7 @@ def is_period(text: Text) -> Tensor:
     "The token contains an exclamation or question mark.",
     group="punctuation",
     phrase="exclamation and question marks",
+    reach=0,
 )
 def is_exclamation(text: Text) -> Tensor:
     return _flags(text, lambda surface: any(c in "!?" for c in surface))
@@ -133,6 +156,7 @@ def is_exclamation(text: Text) -> Tensor:
     "The token contains a full stop, exclamation or question mark.",
     group="punctuation",
     phrase="sentence ends",
+    reach=0,
 )
 def is_sentence_end(text: Text) -> Tensor:
     return _flags(
@@ -141,14 +165,17 @@ def is_sentence_end(text: Text) -> Tensor:
 
 
 @token_property(
-    "The token contains a double quotation mark.", group="punctuation", phrase="quotation marks"
+    "The token contains a double quotation mark.",
+    group="punctuation",
+    phrase="quotation marks",
+    reach=0,
 )
 def is_quote(text: Text) -> Tensor:
     return _flags(text, lambda surface: any(c in QUOTES for c in surface))
 
 
 @token_property(
-    "The token is or ends with a line break.", group="punctuation", phrase="line breaks"
+    "The token is or ends with a line break.", group="punctuation", phrase="line breaks", reach=0
 )
 def is_newline(text: Text) -> Tensor:
     return torch.tensor(["\n" in surface for surface in text.surfaces], dtype=torch.bool)
@@ -158,6 +185,7 @@ def is_newline(text: Text) -> Tensor:
     "The token begins with an apostrophe: 's, 't, n't.",
     group="punctuation",
     phrase="apostrophe endings",
+    reach=0,
 )
 def is_contraction(text: Text) -> Tensor:
     return _flags(text, lambda surface: surface[:1] in ("'", "’") and len(surface) > 1)
@@ -167,6 +195,7 @@ def is_contraction(text: Text) -> Tensor:
     "The token is a colon, semicolon, dash or bracket.",
     group="punctuation",
     phrase="colons, dashes and brackets",
+    reach=0,
 )
 def is_separator(text: Text) -> Tensor:
     return _flags(text, lambda surface: _only(surface, ":;-–—()[]{}/|"))
@@ -176,7 +205,10 @@ def is_separator(text: Text) -> Tensor:
 
 
 @token_property(
-    "The token is a determiner (the, a, this, some, ...).", group="word class", phrase="determiners"
+    "The token is a determiner (the, a, this, some, ...).",
+    group="word class",
+    phrase="determiners",
+    reach=0,
 )
 def is_determiner(text: Text) -> Tensor:
     return _is_one_of(text, DETERMINERS)
@@ -186,6 +218,7 @@ def is_determiner(text: Text) -> Tensor:
     "The token is a pronoun in subject form (he, she, it, they, ...).",
     group="word class",
     phrase="subject pronouns",
+    reach=0,
 )
 def is_subject_pronoun(text: Text) -> Tensor:
     return _is_one_of(text, SUBJECT_PRONOUNS)
@@ -195,6 +228,7 @@ def is_subject_pronoun(text: Text) -> Tensor:
     "The token is a pronoun in object form (him, her, them, ...).",
     group="word class",
     phrase="object pronouns",
+    reach=0,
 )
 def is_object_pronoun(text: Text) -> Tensor:
     return _is_one_of(text, OBJECT_PRONOUNS)
@@ -204,25 +238,34 @@ def is_object_pronoun(text: Text) -> Tensor:
     "The token is a possessive (his, her, my, their, ...).",
     group="word class",
     phrase="possessives",
+    reach=0,
 )
 def is_possessive(text: Text) -> Tensor:
     return _is_one_of(text, POSSESSIVES)
 
 
-@token_property("The token is any pronoun or possessive.", group="word class", phrase="pronouns")
+@token_property(
+    "The token is any pronoun or possessive.", group="word class", phrase="pronouns", reach=0
+)
 def is_pronoun(text: Text) -> Tensor:
     return text.is_subject_pronoun | text.is_object_pronoun | text.is_possessive
 
 
 @token_property(
-    "The token is a preposition (of, in, to, with, ...).", group="word class", phrase="prepositions"
+    "The token is a preposition (of, in, to, with, ...).",
+    group="word class",
+    phrase="prepositions",
+    reach=0,
 )
 def is_preposition(text: Text) -> Tensor:
     return _is_one_of(text, PREPOSITIONS)
 
 
 @token_property(
-    "The token is and, or, but, nor, yet.", group="word class", phrase="coordinating conjunctions"
+    "The token is and, or, but, nor, yet.",
+    group="word class",
+    phrase="coordinating conjunctions",
+    reach=0,
 )
 def is_coordinator(text: Text) -> Tensor:
     return _is_one_of(text, COORDINATORS)
@@ -232,6 +275,7 @@ def is_coordinator(text: Text) -> Tensor:
     "The token opens a subordinate clause (because, when, that, so, ...).",
     group="word class",
     phrase="subordinating conjunctions",
+    reach=0,
 )
 def is_subordinator(text: Text) -> Tensor:
     return _is_one_of(text, SUBORDINATORS)
@@ -241,17 +285,20 @@ def is_subordinator(text: Text) -> Tensor:
     "The token is an auxiliary or modal verb (was, had, can, ...).",
     group="word class",
     phrase="auxiliary verbs",
+    reach=0,
 )
 def is_auxiliary(text: Text) -> Tensor:
     return _is_one_of(text, AUXILIARIES)
 
 
-@token_property("The token is a form of be.", group="word class", phrase="forms of be")
+@token_property("The token is a form of be.", group="word class", phrase="forms of be", reach=0)
 def is_be(text: Text) -> Tensor:
     return _is_one_of(text, BE_FORMS)
 
 
-@token_property("The token negates (not, no, never, ...).", group="word class", phrase="negations")
+@token_property(
+    "The token negates (not, no, never, ...).", group="word class", phrase="negations", reach=0
+)
 def is_negation(text: Text) -> Tensor:
     return _is_one_of(text, NEGATIONS)
 
@@ -260,6 +307,7 @@ def is_negation(text: Text) -> Tensor:
     "The token is a question word (what, who, where, ...).",
     group="word class",
     phrase="question words",
+    reach=0,
 )
 def is_wh_word(text: Text) -> Tensor:
     return _is_one_of(text, WH_WORDS)
@@ -269,6 +317,7 @@ def is_wh_word(text: Text) -> Tensor:
     "The token is a verb of saying (said, asked, cried, ...).",
     group="word class",
     phrase="verbs of saying",
+    reach=0,
 )
 def is_speech_verb(text: Text) -> Tensor:
     return _is_one_of(text, SPEECH_VERBS)
@@ -278,13 +327,17 @@ def is_speech_verb(text: Text) -> Tensor:
     "The token is a word of a closed class: no noun, main verb, adjective or name.",
     group="word class",
     phrase="function words",
+    reach=0,
 )
 def is_function_word(text: Text) -> Tensor:
     return _is_one_of(text, CLOSED_CLASS)
 
 
 @token_property(
-    "The token has letters and is of no closed class.", group="word class", phrase="content words"
+    "The token has letters and is of no closed class.",
+    group="word class",
+    phrase="content words",
+    reach=0,
 )
 def is_content_word(text: Text) -> Tensor:
     return (
@@ -306,6 +359,7 @@ def is_name(text: Text) -> Tensor:
     parameters=("ending",),
     group="form",
     phrase="words in -{ending}",
+    reach=0,
 )
 def ends_with(text: Text, ending: str) -> Tensor:
     return (
@@ -322,10 +376,13 @@ def ends_with(text: Text, ending: str) -> Tensor:
     parameters=("*tokens",),
     group="literal",
     phrase="{tokens}",
+    reach=0,
 )
 def one_of(text: Text, *tokens: str) -> Tensor:
-    known = frozenset(tokens)
-    return torch.tensor([surface in known for surface in text.surfaces], dtype=torch.bool)
+    numbers, number_of = _distinct(text)
+    flags = torch.zeros(len(numbers), dtype=torch.bool)
+    flags[[numbers[token] for token in tokens if token in numbers]] = True
+    return flags[number_of]
 
 
 @token_property(
@@ -333,6 +390,7 @@ def one_of(text: Text, *tokens: str) -> Tensor:
     parameters=("*words",),
     group="literal",
     phrase="{words}",
+    reach=0,
 )
 def word_in(text: Text, *words: str) -> Tensor:
     return _is_one_of(text, frozenset(word.lower() for word in words))
@@ -342,6 +400,7 @@ def word_in(text: Text, *words: str) -> Tensor:
     "How late the tokenizer learned the token, 0 (frequent) to 1 (rare): log(id + 1) / log(size).",
     group="literal",
     phrase="rarity",
+    reach=0,
 )
 def rarity(text: Text) -> Tensor:
     return torch.log(text.token_ids.float() + 1) / math.log(text.vocabulary_size + 1)
@@ -431,6 +490,7 @@ def in_quote(text: Text) -> Tensor:
     parameters=("property",),
     group="structure",
     phrase="tokens after {property}",
+    reach=1,
 )
 def after(text: Text, property: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(property[:1]), property[:-1]])

@@ -39,6 +39,13 @@ class Entry:
     """Heading in the reference."""
     phrase: str = ""
     """How explanations say it: "commas" for a token property, "the first token" for a relation."""
+    reach: int | None = None
+    """How many tokens back a token property looks, beyond the reach of its operands: 0 where each
+    value follows from its own token. None: as far as the text's first token."""
+    by_row: bool = False
+    """Whether a relation computes only the rows that `text.rows` asks for; others are cut."""
+    of_key: bool = False
+    """Whether a relation is alike for all queries, as `first` is."""
 
 
 class Vocabulary:
@@ -117,11 +124,19 @@ def token_property(
     parameters: tuple[str, ...] = (),
     prefix_consistent: bool = True,
     group: str = "",
+    reach: int | None = None,
     register: Vocabulary = VOCABULARY,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as a token property: (text, *arguments) -> (n,) bool or float."""
     return _registering(
-        "token property", meaning, phrase, parameters, prefix_consistent, group, register
+        register,
+        kind="token property",
+        meaning=meaning,
+        phrase=phrase,
+        parameters=parameters,
+        prefix_consistent=prefix_consistent,
+        group=group,
+        reach=reach,
     )
 
 
@@ -132,33 +147,38 @@ def relation(
     parameters: tuple[str, ...] = (),
     prefix_consistent: bool = True,
     group: str = "",
+    by_row: bool = False,
+    of_key: bool = False,
     register: Vocabulary = VOCABULARY,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as a relation: (text, *arguments) -> (query, key) bool or float."""
-    return _registering("relation", meaning, phrase, parameters, prefix_consistent, group, register)
+    return _registering(
+        register,
+        kind="relation",
+        meaning=meaning,
+        phrase=phrase,
+        parameters=parameters,
+        prefix_consistent=prefix_consistent,
+        group=group,
+        by_row=by_row,
+        of_key=of_key,
+    )
 
 
 def function(
     meaning: str, *, parameters: tuple[str, ...], group: str = "", register: Vocabulary = VOCABULARY
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as one of the language, called by its bare name."""
-    return _registering("function", meaning, "", parameters, True, group, register)
+    return _registering(
+        register, kind="function", meaning=meaning, parameters=parameters, group=group
+    )
 
 
 def _registering(
-    kind: Kind,
-    meaning: str,
-    phrase: str,
-    parameters: tuple[str, ...],
-    prefix_consistent: bool,
-    group: str,
-    register: Vocabulary,
+    register: Vocabulary, **about: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(compute: Callable[..., Any]) -> Callable[..., Any]:
-        name = compute.__name__.rstrip("_")
-        register.add(
-            Entry(name, kind, compute, meaning, parameters, prefix_consistent, group, phrase)
-        )
+        register.add(Entry(name=compute.__name__.rstrip("_"), compute=compute, **about))
         return compute
 
     return decorate

@@ -2,8 +2,9 @@
 
 transformers asks its AttentionInterface, by name, for the function that turns queries, keys and
 values into a layer's output. headscript registers one under `ATTENTION_NAME`. It gives SDPA's own
-output, and hands the attention weights of the layers somebody observes to a callback. Only these
-weights are computed; every other layer is plain SDPA.
+output, hands the attention weights of the layers somebody observes to a callback, and mixes the
+values of replaced heads by patterns that come from elsewhere. Only these weights are computed;
+every other layer is plain SDPA.
 
 The mask function of SDPA is registered under the same name: without it transformers would build no
 mask at all for an attention function it does not know, and decoders would see the future.
@@ -14,9 +15,11 @@ head size D.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -38,12 +41,53 @@ SUPPORTED = (
 OnPattern = Callable[[int, Tensor], None]
 
 
+@dataclass
+class Pass:
+    """One forward pass through a network, as the source of patterns needs to know it."""
+
+    token_ids: Tensor
+    """(B, Q) the tokens of this pass."""
+    attention_mask: Tensor | None
+    """(B, K) 1 for a token and 0 for padding, those of the cache included; None: no padding."""
+    cache: Any
+    """The key-value cache that the pass goes on from, or None."""
+
+
+class PatternSource(Protocol):
+    """Where the patterns of replaced heads come from."""
+
+    def begin(self, this: Pass) -> None:
+        """Get ready for a pass."""
+
+    def end(self, cache: Any) -> None:
+        """The pass is over, and this is the cache it returned, or None."""
+
+    def patterns(self, layer: int, num_keys: int, device: torch.device) -> Replaced | None:
+        """The patterns of a layer's replaced heads in this pass; None where it has none."""
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """The replaced heads of a layer."""
+
+    heads: Tensor
+    """(h,) their indices, sorted, on the layer's device."""
+    patterns: Tensor
+    """(B, h, Q, K), zero where a query must not look."""
+
+
 class _Door:
     """What somebody wants of one network's attention while its door is open."""
 
-    def __init__(self, layers: Collection[int] | None, on_pattern: OnPattern) -> None:
+    def __init__(
+        self,
+        layers: Collection[int] | None,
+        on_pattern: OnPattern,
+        source: PatternSource | None,
+    ) -> None:
         self.layers = None if layers is None else frozenset(layers)
         self.on_pattern = on_pattern
+        self.source = source
         self._calls = 0
 
     def start_of_pass(self, *_: object) -> None:
@@ -125,6 +169,11 @@ def attend(
     door = _doors.get(module)
     layer = None if door is None else door.layer_of(module)
     observed_layer = layer if door is not None and layer is not None and door.wants(layer) else None
+    replaced = None
+    if door is not None and door.source is not None and layer is not None:
+        replaced = door.source.patterns(layer, key.shape[2], value.device)
+        if replaced is not None and attention_mask is not None:
+            replaced = Replaced(replaced.heads, _visible(replaced.patterns, attention_mask))
 
     weights = None
     if observed_layer is not None or softcap is not None:
@@ -140,7 +189,9 @@ def attend(
             is_causal=is_causal,
             position_bias=position_bias,
         )
-    if softcap is None:
+    if replaced is not None and len(replaced.heads) == query.shape[1]:
+        output = _mixed(replaced, query, value).contiguous()
+    elif softcap is None:
         output, _ = sdpa_attention_forward(
             module,
             query,
@@ -159,11 +210,43 @@ def attend(
         dropped = nn.functional.dropout(weights.to(value.dtype), dropout, training=module.training)
         per_head = repeat_kv(value, query.shape[1] // value.shape[1])
         output = (dropped @ per_head).transpose(1, 2).contiguous()
+    if replaced is not None and len(replaced.heads) < query.shape[1]:
+        output = output.index_copy(2, replaced.heads, _mixed(replaced, query, value))
 
     if door is not None and observed_layer is not None and weights is not None:
-        door.on_pattern(observed_layer, weights.detach())
-    # The place for replaced heads: output[:, :, head] = pattern @ value of that head's group.
+        weights = weights.detach()
+        if replaced is not None:
+            weights[:, replaced.heads] = replaced.patterns.detach().to(weights.dtype)
+        door.on_pattern(observed_layer, weights)
     return output, None
+
+
+def _mixed(replaced: Replaced, query: Tensor, value: Tensor) -> Tensor:
+    """The output of replaced heads, (B, Q, h, D): each pattern times the values of its group."""
+    num_heads, num_groups = query.shape[1], value.shape[1]
+    patterns = replaced.patterns.to(value.dtype)
+    if len(replaced.heads) == num_heads:
+        batch, _, num_queries, num_keys = patterns.shape
+        folded = patterns.reshape(batch, num_groups, -1, num_keys)  # (B, G, H/G * Q, K)
+        mixed = (folded @ value).view(batch, num_heads, num_queries, -1)
+    else:
+        mixed = patterns @ value[:, replaced.heads // (num_heads // num_groups)]
+    return mixed.transpose(1, 2)
+
+
+def _visible(patterns: Tensor, attention_mask: Tensor) -> Tensor:
+    """Patterns kept to what a layer's mask lets through, each row with the weight it had.
+
+    A program knows nothing of a sliding window: what it gives to tokens beyond is shared out among
+    those within, as a softmax over these alone would.
+    """
+    if attention_mask.dtype == torch.bool:
+        visible = attention_mask
+    else:
+        visible = attention_mask > torch.finfo(attention_mask.dtype).min / 2
+    kept = patterns * visible[..., : patterns.shape[-1]]
+    before, after = patterns.sum(-1, keepdim=True), kept.sum(-1, keepdim=True)
+    return kept * (before / after.clamp_min(torch.finfo(torch.float32).tiny))
 
 
 AttentionInterface.register(ATTENTION_NAME, attend)
@@ -183,7 +266,77 @@ def observed(
 
     Raises HeadscriptError where the network does not dispatch through the AttentionInterface.
     """
-    door = _Door(layers, on_pattern)
+    source = next((door.source for door in _doors_of(network)), None)
+    with _open(network, _Door(layers, on_pattern, source)):
+        yield
+
+
+@contextmanager
+def mixing(network: PreTrainedModel, source: PatternSource) -> Iterator[None]:
+    """While inside, heads of which `source` has patterns mix their values by these.
+
+    Raises HeadscriptError where the network does not dispatch through the AttentionInterface, where
+    heads of it are replaced already, and, in a forward pass, where another attention implementation
+    was set meanwhile or the pass does not say which tokens it is about.
+    """
+    if any(door.source is not None for door in _doors_of(network)):
+        raise HeadscriptError(
+            "Heads of this model are replaced already; leave that `replaced` first, or replace all "
+            "at once."
+        )
+    backbone = network.base_model
+
+    def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if torch.compiler.is_compiling():
+            raise HeadscriptError(
+                "A model with replaced heads cannot be compiled by torch.compile."
+            )
+        if any(config._attn_implementation != ATTENTION_NAME for config in _configs(network)):
+            raise HeadscriptError(
+                "The attention implementation was changed while heads are replaced, so the "
+                "programs would be left out; change it before."
+            )
+        source.begin(_pass_of(module, args, kwargs))
+
+    def end(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        source.end(getattr(output, "past_key_values", None))
+
+    with _open(network, _Door((), lambda layer, weights: None, source)):
+        hooks = [
+            backbone.register_forward_pre_hook(begin, with_kwargs=True),
+            backbone.register_forward_hook(end),
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _pass_of(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pass:
+    given = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
+    given = {**given, **given.get("kwargs", {})}
+    token_ids, mask = given.get("input_ids"), given.get("attention_mask")
+    if token_ids is None:
+        raise HeadscriptError(
+            "Programs read tokens, so a model with replaced heads needs input_ids, not "
+            "inputs_embeds."
+        )
+    if isinstance(mask, Tensor) and mask.ndim != 2:
+        raise HeadscriptError(
+            "A model with replaced heads takes an attention mask of tokens, (batch, tokens), and "
+            f"not one of {mask.ndim} axes."
+        )
+    return Pass(token_ids, mask if isinstance(mask, Tensor) else None, given.get("past_key_values"))
+
+
+def _doors_of(network: PreTrainedModel) -> list[_Door]:
+    """The doors that are open, each once."""
+    return list({id(d): d for d in (_doors.get(m) for m in network.modules()) if d}.values())
+
+
+@contextmanager
+def _open(network: PreTrainedModel, door: _Door) -> Iterator[None]:
     modules = list(network.modules())
     outer = [(module, _doors[module]) for module in modules if module in _doors]
     with _implementation(network, ATTENTION_NAME):

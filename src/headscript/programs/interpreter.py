@@ -11,7 +11,8 @@ import ast
 import hashlib
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from headscript.language.gate import CheckedProgram, literal_number, literal_value
 from headscript.language.text import Text
-from headscript.language.vocabulary import VOCABULARY
+from headscript.language.vocabulary import VOCABULARY, Entry
 
 _FLOAT_BYTES = 64 << 20
 """How much of a text's kept features may be float32, which add several times as fast as bool."""
@@ -65,10 +66,61 @@ class Part:
     evaluate: Evaluate
     node: ast.AST
     parts: tuple[Part, ...] = ()
-    weight: Evaluate | None = None
-    """Where the part is a constant times something fixed: the constant, ..."""
-    feature: Evaluate | None = None
+    constant: str | None = None
+    """Where the part is a constant, or a constant times something fixed: its name, ..."""
+    sign: int = 1
+    """... -1 where it is subtracted, ..."""
+    feature: Part | None = None
     """... and that something."""
+    factors: Factors | None = None
+    """Of a fixed part that is a value a pair: what it is a product of."""
+    addends: tuple[Addend, ...] = ()
+    """Of a sum of constants times fixed features: these."""
+    reach: int | None = None
+    """Of a fixed token property: how many tokens back it looks, None as far as the first."""
+
+    def as_factors(self) -> Factors:
+        """What a fixed value a pair is a product of; itself where that is not known."""
+        return self.factors or Factors(relation=(self,))
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is one of the program's constants and nothing more."""
+        return self.constant is not None and self.feature is None
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """A value a pair of query and key as a product: the query's own, the pair's, the key's own."""
+
+    query: tuple[Part, ...] = ()
+    relation: tuple[Part, ...] = ()
+    key: tuple[Part, ...] = ()
+
+    def times(self, other: Factors) -> Factors:
+        """The factors of both."""
+        return Factors(
+            self.query + other.query, self.relation + other.relation, self.key + other.key
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Addend:
+    """One addend of a log-linear program's scores: sign * constant * feature."""
+
+    sign: int
+    constant: str | None
+    """Its name; None where the feature stands alone."""
+    feature: Part
+
+
+@dataclass(frozen=True, slots=True)
+class LogLinear:
+    """A program that is the softmax of a sum of constants times fixed features."""
+
+    addends: tuple[Addend, ...]
+    causal: bool
+    """Whether rows end at the query; else they have all keys that the text allows."""
 
 
 class Plan:
@@ -80,7 +132,7 @@ class Plan:
 
     def __init__(self, program: CheckedProgram) -> None:
         names = {
-            name: Part(f"c{number}", False, _lookup(name), ast.Constant(0))
+            name: Part(f"c{number}", False, _lookup(name), ast.Constant(0), constant=name)
             for number, name in enumerate(program.constants)
         }
         self._assignments: list[tuple[str, Part]] = []
@@ -88,13 +140,21 @@ class Plan:
             part = _build(value, names)
             if part.fixed:
                 # Kept, for a name may be used many times, also within other names.
-                names[name] = Part(_short(part.canonical), True, _kept(part, as_float=False), value)
+                names[name] = replace(
+                    part,
+                    canonical=_short(part.canonical),
+                    evaluate=_kept(part, as_float=False),
+                    node=value,
+                    parts=(),
+                )
             else:
                 self._assignments.append((name, part))
                 names[name] = Part(_short(part.canonical), False, _lookup(name), value)
         self._result = _build(program.result, names)
         self.canonical = self._result.canonical
         self.is_softmax = self.canonical.startswith("softmax(")
+        self.log_linear = _log_linear(self._result)
+        """Its scores as a sum, where they are one of constants times fixed features."""
 
     def evaluate(self, text: Text, constants: Mapping[str, Any]) -> Any:
         """The program's value on a text; errors of torch come out as they are."""
@@ -120,6 +180,15 @@ def plan_expression(node: ast.expr) -> Callable[[Text], Any]:
     part = _build(node, {})
     evaluate = _kept(part, as_float=False)
     return lambda text: evaluate(Scope(text, {}))
+
+
+def _log_linear(result: Part) -> LogLinear | None:
+    if not result.canonical.startswith("softmax(") or not result.parts[0].addends:
+        return None
+    allowed = result.parts[1].canonical if len(result.parts) > 1 else None
+    if allowed not in (None, "text.allowed"):
+        return None
+    return LogLinear(result.parts[0].addends, causal=allowed is None)
 
 
 def _failing(part: Part, scope: Scope) -> ast.AST | None:
@@ -186,14 +255,15 @@ def _build(node: ast.expr, names: Mapping[str, Part]) -> Part:
         return _build_operation(node, type(node.ops[0]), sides, names)
     if isinstance(node, ast.Constant):
         number = float(node.value)  # type: ignore[arg-type]
-        return Part(repr(number), True, lambda scope: number, node)
+        return Part(repr(number), True, lambda scope: number, node, reach=0)
     if isinstance(node, ast.UnaryOp):
         return _build_unary(node, names)
     if isinstance(node, ast.Name):
         return names[node.id]
     if isinstance(node, ast.Attribute):
         name = node.attr
-        return Part(f"text.{name}", True, lambda scope: getattr(scope.text, name), node)
+        found = Part(f"text.{name}", True, lambda scope: getattr(scope.text, name), node)
+        return _with_structure(found, VOCABULARY.require(name), ())
     assert isinstance(node, ast.Call)
     return _build_call(node, names)
 
@@ -202,8 +272,13 @@ def _build_unary(node: ast.UnaryOp, names: Mapping[str, Part]) -> Part:
     inner = _build(node.operand, names)
     operand = inner.evaluate
     if isinstance(node.op, ast.USub):
-        return Part(f"(-{inner.canonical})", inner.fixed, lambda s: -operand(s), node, (inner,))
-    return Part(f"(~{inner.canonical})", inner.fixed, lambda s: ~operand(s), node, (inner,))
+        found = Part(f"(-{inner.canonical})", inner.fixed, lambda s: -operand(s), node, (inner,))
+    else:
+        found = Part(f"(~{inner.canonical})", inner.fixed, lambda s: ~operand(s), node, (inner,))
+    found.reach = inner.reach
+    if isinstance(node.op, ast.USub) and inner.is_constant:
+        found.constant, found.sign = inner.constant, -inner.sign
+    return found
 
 
 def _build_operation(
@@ -213,13 +288,38 @@ def _build_operation(
     left, right = (_build(side, names) for side in sides)
     fixed = left.fixed and right.fixed
     first, second = _operands((left, right), fixed)
-    return Part(
+    found = Part(
         f"({left.canonical} {sign} {right.canonical})",
         fixed,
         lambda scope: operation(first(scope), second(scope)),
         node,
         (left, right),
     )
+    found.reach = _reach((left, right))
+    if kind is ast.BitAnd and fixed:
+        found.factors = left.as_factors().times(right.as_factors())
+    return found
+
+
+def _reach(parts: tuple[Part, ...], own: int | None = 0) -> int | None:
+    """How far back something looks whose operands are these token properties."""
+    reaches = [part.reach for part in parts]
+    if own is None or any(reach is None for reach in reaches):
+        return None
+    return own + max((reach for reach in reaches if reach is not None), default=0)
+
+
+def _with_structure(part: Part, entry: Entry, parts: tuple[Part, ...]) -> Part:
+    """Note what is known of an entry's value: its reach, or which factor of a product it is."""
+    if entry.kind == "token property":
+        part.reach = _reach(parts, entry.reach)
+    elif entry.kind == "relation" and entry.of_key and part.fixed:
+        evaluate = part.evaluate
+        row = replace(
+            part, canonical=f"{part.canonical}[0]", evaluate=lambda scope: evaluate(scope)[0]
+        )
+        part.factors = Factors(key=(row,))
+    return part
 
 
 def _operands(parts: tuple[Part, ...], fixed: bool) -> list[Evaluate]:
@@ -242,10 +342,34 @@ def _build_call(node: ast.Call, names: Mapping[str, Part]) -> Part:
     fixed = all(part.fixed for part in parts)
     operands = _operands(parts, fixed)
     canonical = f"{entry.name}({', '.join(part.canonical for part in parts)})"
-    if len(operands) == 1:
+    if entry.name == "query":
         operand = operands[0]
-        return Part(canonical, fixed, lambda s: compute(operand(s)), node, parts)
-    return Part(canonical, fixed, lambda s: compute(*(o(s) for o in operands)), node, parts)
+        return Part(
+            canonical,
+            fixed,
+            lambda s: s.text.of_queries(operand(s)),
+            node,
+            parts,
+            factors=Factors(query=parts) if fixed else None,
+        )
+    if entry.name == "softmax":
+        return Part(canonical, fixed, lambda s: _softmax(s, operands), node, parts)
+    found = Part(canonical, fixed, lambda s: compute(*(o(s) for o in operands)), node, parts)
+    if entry.name == "key" and fixed:
+        found.factors = Factors(key=parts)
+    found.reach = _reach(parts)
+    return found
+
+
+def _softmax(scope: Scope, operands: list[Evaluate]) -> Tensor:
+    scores, *allowed = (operand(scope) for operand in operands)
+    text = scope.text
+    if text.first_query and isinstance(scores, Tensor) and scores.ndim == 2:
+        # Alone, softmax could not tell the one row of a last query from scores of the key alone.
+        scores = scores.expand(len(text) - text.first_query, len(text))
+        allowed = allowed or [text.allowed]
+    pattern: Tensor = VOCABULARY.require("softmax").compute(scores, *allowed)
+    return pattern
 
 
 def _build_entry_call(node: ast.Call, name: str, names: Mapping[str, Part]) -> Part:
@@ -268,19 +392,20 @@ def _build_entry_call(node: ast.Call, name: str, names: Mapping[str, Part]) -> P
 
     def evaluate(scope: Scope) -> Any:
         # Straight to the entry: what depends on constants must not be kept on the text.
-        compute = VOCABULARY.require(name).compute
-        return compute(scope.text, *(operand(scope) for operand in operands))
+        entry = VOCABULARY.require(name)
+        return scope.text.compute(entry, *(operand(scope) for operand in operands))
 
     if not fixed:
         return Part(canonical, False, evaluate, node, parts)
     key = ("call", canonical)
-    return Part(
+    found = Part(
         canonical,
         True,
         lambda scope: scope.text.remember(key, lambda: evaluate(scope)),
         node,
         parts,
     )
+    return _with_structure(found, VOCABULARY.require(name), parts)
 
 
 def _always(value: Any) -> Evaluate:
@@ -310,7 +435,10 @@ def _build_product(node: ast.BinOp, names: Mapping[str, Part]) -> Part:
         lambda scope: _multiplied(scope, fixed),
         node,
         fixed,
+        reach=_reach(fixed),
     )
+    if fixed:
+        feature.factors = reduce(Factors.times, (part.as_factors() for part in fixed))
     if not free:
         feature.canonical = canonical
         return feature
@@ -320,8 +448,10 @@ def _build_product(node: ast.BinOp, names: Mapping[str, Part]) -> Part:
     product = Part(
         canonical, False, lambda scope: _multiplied(scope, free) * kept(scope), node, parts
     )
-    if len(free) == 1 and isinstance(free[0].node, ast.Constant):
-        product.weight, product.feature = free[0].evaluate, kept
+    if len(free) == 1 and free[0].is_constant:
+        product.constant, product.sign = free[0].constant, free[0].sign
+        product.feature = replace(feature, evaluate=kept)
+        product.addends = (Addend(product.sign, product.constant, feature),)
     return product
 
 
@@ -350,11 +480,19 @@ def _build_sum(node: ast.BinOp, names: Mapping[str, Part]) -> Part:
     if all(part.fixed for part in parts):
         evaluates = [part.evaluate for part in parts]
         return Part(canonical, True, lambda s: _add_up(s, signs, evaluates), node, parts)
-    addends = [
-        (sign, part.weight, part.feature or (_kept(part) if part.fixed else part.evaluate))
-        for sign, part in zip(signs, parts, strict=True)
-    ]
-    return Part(canonical, False, lambda scope: _weighted_sum(scope, addends), node, parts)
+    summands = []
+    for sign, part in zip(signs, parts, strict=True):
+        if part.constant is not None and part.feature is not None:
+            summands.append((sign * part.sign, _lookup(part.constant), part.feature.evaluate))
+        else:
+            summands.append((sign, None, _kept(part) if part.fixed else part.evaluate))
+    found = Part(canonical, False, lambda scope: _weighted_sum(scope, summands), node, parts)
+    if all(part.feature is not None or part.fixed for part in parts):
+        found.addends = tuple(
+            Addend(sign * part.sign, part.constant, part.feature or part)
+            for sign, part in zip(signs, parts, strict=True)
+        )
+    return found
 
 
 def _add_up(scope: Scope, signs: list[int], evaluates: list[Evaluate]) -> Any:
@@ -369,13 +507,14 @@ def _weighted_sum(scope: Scope, addends: list[tuple[int, Evaluate | None, Evalua
     total: Any = None
     owned = False  # whether total is a tensor of this sum's own, as wide as the text
     n = len(scope.text)
+    rows = n - scope.text.first_query
     for sign, weigh, evaluate in addends:
         feature = evaluate(scope)
         weight = None if weigh is None else weigh(scope)
         if not scope.differentiable and isinstance(feature, Tensor) and feature.ndim == 2:
             if not owned:
                 start = total
-                total = torch.zeros(n, n)
+                total = torch.zeros(rows, n)
                 if start is not None:
                     total += start
                 owned = True

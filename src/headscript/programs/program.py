@@ -17,7 +17,7 @@ from torch import Tensor
 from headscript.errors import HeadscriptError
 from headscript.language.gate import check_program
 from headscript.language.text import Text
-from headscript.programs.interpreter import Plan
+from headscript.programs.interpreter import LogLinear, Plan
 
 ROW_TOLERANCE = 1e-4
 
@@ -101,6 +101,11 @@ class Program:
         """How many constants the program has."""
         return len(self.constants)
 
+    @property
+    def log_linear(self) -> LogLinear | None:
+        """Its scores as a sum of constants times features; None where it has another form."""
+        return self._plan.log_linear
+
     def __len__(self) -> int:
         return len(self.constants)
 
@@ -146,12 +151,13 @@ class Program:
 
     def _checked(self, pattern: Tensor, text: Text) -> Tensor:
         n = len(text)
+        shape = (n - text.first_query, n)
         if not isinstance(pattern, Tensor) or pattern.ndim != 2:
             raise ProgramError(f"{self.name} returns no value a pair of query and key.")
         if not pattern.is_floating_point():
             pattern = pattern.float()
-        if pattern.shape != (n, n):
-            pattern = pattern.expand(n, n)
+        if pattern.shape != shape:
+            pattern = pattern.expand(shape)
         values = pattern.detach()
         if self._plan.is_softmax:
             # By construction nonnegative, and sums to 1 unless something was not finite.
@@ -164,7 +170,11 @@ class Program:
                 f"{self.name} gives no attention pattern on a text of {n} tokens: each row must be "
                 "finite, not negative, and sum to 1; end with softmax(...) and avoid log(0)."
             )
-        if text.causal and not self.prefix_consistent and bool(values.triu(1).any()):
+        if (
+            text.causal
+            and not self.prefix_consistent
+            and bool(values.triu(1 + text.first_query).any())
+        ):
             raise ProgramError(
                 f"{self.name} looks at tokens after the query, which a decoder cannot; leave out "
                 "softmax's second operand."
