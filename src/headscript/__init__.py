@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from headscript.heads import Head
     from headscript.models import Model, load_model
     from headscript.programs import Program
+    from headscript.replacement import replaced
     from headscript.runs import Run, load_run
 
     __version__ = version("headscript")
@@ -35,6 +36,7 @@ __all__ = [
     "explain",
     "load_model",
     "load_run",
+    "replaced",
 ]
 
 _HOMES = {
@@ -46,6 +48,7 @@ _HOMES = {
     "explain": "headscript.explaining",
     "load_model": "headscript.models",
     "load_run": "headscript.runs",
+    "replaced": "headscript.replacement",
 }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -69,13 +70,15 @@ class Replacement:
         self._functions = {
             head: pattern for head, pattern in patterns.items() if not isinstance(pattern, Program)
         }
-        places = {head: place for place, head in enumerate(programs)}
+        self._places = {head: place for place, head in enumerate(programs)}
         self._groups: dict[int, Group] = {}
         self._heads: dict[int, list[Head]] = {}
         for layer in sorted({head.layer for head in patterns}):
             heads = sorted(head for head in patterns if head.layer == layer)
             self._heads[layer] = heads
-            self._groups[layer] = self.bank.group([places[h] for h in heads if h in places])
+            self._groups[layer] = self.bank.group(
+                [self._places[head] for head in heads if head in self._places]
+            )
         uses = {name for program in programs.values() for name in program.entries}
         table = None
         if "similarity" in uses:
@@ -87,15 +90,31 @@ class Replacement:
         self._features: dict[torch.device, Features] = {}
         self._indices: dict[tuple[int, torch.device], Tensor] = {}
 
+    def restricted(self, heads: Iterable[Head]) -> Replacement:
+        """The same for some of the heads alone; what programs share is not built again."""
+        kept, other = set(heads), copy(self)
+        other._heads, other._groups, other._indices = {}, {}, {}
+        for layer, of_layer in self._heads.items():
+            if chosen := [head for head in of_layer if head in kept]:
+                other._heads[layer] = chosen
+                other._groups[layer] = self.bank.group(
+                    [self._places[head] for head in chosen if head in self._places]
+                )
+        return other
+
     # A pass --------------------------------------------------------------------------------------
 
     def begin(self, this: Pass) -> None:
         """Read the tokens of a pass, behind those that its cache holds."""
         before = self._history_of(this.cache)
         self._history = before.joined(this, self._max_tokens)
-        features = self.bank.features(self._history.read(self._read), before.features)
+        features = self.features_of(self._history.read(self._read), before.features)
         self._history.features = features
         self._features = {features.query.device: features}
+
+    def features_of(self, texts: list[Text], before: Features | None) -> Features:
+        """What the programs need of the texts of a pass."""
+        return self.bank.features(texts, before)
 
     def end(self, cache: Any) -> None:
         """Remember which tokens the cache holds."""

@@ -7,6 +7,8 @@
     RUN/search/          finished work items
     RUN/programs/        L05H03.py, a program for each head
     RUN/results.json     scores, a row for each head; RUN/heads.parquet has the same rows as a table
+    RUN/versions/NAME/   the same programs with other constants, as 'headscript tune' leaves them
+    RUN/costs/           what replacing each head costs, as 'headscript replace' measured it
 
 Every file appears by a rename, so it is there as a whole or not at all: a run that was killed goes
 on with what is missing. One process at a time writes a run.
@@ -40,9 +42,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from headscript.models import Model
+    from headscript.programs import Program
 
 FORMAT = 1
 """Of the folder; grows when an older headscript could not read a newer run, or the reverse."""
+
+FOUND = "found"
+"""The version of a run's programs that 'headscript explain' wrote."""
 
 _RECORD = "run.json"
 _TEXTS = "texts.jsonl"
@@ -213,6 +219,17 @@ class Run:
         _refuse_other_version(directory, record.made_with[-1], Maker.here(), resuming=False)
         return cls(directory, record)
 
+    @classmethod
+    def open_for_writing(cls, directory: str | Path) -> Run:
+        """Open a run to add to it, until it is closed.
+
+        Raises HeadscriptError as `open` does, and where another process is writing it.
+        """
+        run = cls.open(directory)
+        with clear_disk_errors(run.directory):
+            run._lock = _locked(run.directory)
+        return run
+
     def close(self) -> None:
         """Let other processes write the run; reading goes on."""
         if self._lock is not None:
@@ -324,9 +341,44 @@ class Run:
         """Where the recording of a split is kept."""
         return self.directory / "recording" / split
 
-    def program_file(self, head: Head) -> Path:
+    def program_file(self, head: Head, version: str = FOUND) -> Path:
         """Where the program of a head is kept; a head that is not covered has none."""
-        return self.directory / "programs" / f"{head}.py"
+        return self.program_folder(version) / f"{head}.py"
+
+    def program_folder(self, version: str = FOUND) -> Path:
+        """Where the programs of a version are kept."""
+        if version == FOUND:
+            return self.directory / "programs"
+        return self.directory / "versions" / version
+
+    def versions(self) -> list[str]:
+        """The versions of the programs, oldest first: "found", then those that were tuned."""
+        finished = (self.directory / "versions").glob("*/version.json")
+        by_age = sorted(finished, key=lambda file: (file.stat().st_mtime, file.parent.name))
+        return [FOUND, *(file.parent.name for file in by_age)]
+
+    def programs(self, version: str | None = None) -> dict[Head, Program]:
+        """The programs of a version (None: the newest) of all heads that have one, sorted.
+
+        Raises HeadscriptError where there is no such version or no program at all, and where the
+        gate refuses a program, naming its line.
+        """
+        from headscript.programs.program import Program
+
+        version = self.versions()[-1] if version is None else version
+        if version not in self.versions():
+            raise HeadscriptError(
+                f"The run in {self.directory} has no programs {version!r}; it has "
+                f"{', '.join(self.versions())}."
+            )
+        found = {
+            head: Program.load(self.program_file(head, version))
+            for head in self.model.heads
+            if self.program_file(head, version).is_file()
+        }
+        if not found:
+            raise HeadscriptError(f"The run in {self.directory} has no programs.")
+        return found
 
     # Its results -------------------------------------------------------------------------------
 

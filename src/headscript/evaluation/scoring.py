@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from headscript.assignment import check_model
 from headscript.errors import HeadscriptError
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head, parse_heads
@@ -104,11 +105,7 @@ def score_run(
     programs = load_programs(run, asked)
     if not isinstance(model, Model):
         model = load_model(model or run.config.model, on_event=on_event)
-    if model.weights_hash != run.model.weights_hash:
-        raise HeadscriptError(
-            f"{model.name} is not the model of {run.directory}: its weights have another hash than "
-            f"those of {run.model.name}, {run.model.weights_hash[:12]}."
-        )
+    check_model(run, model)
     longest = max_tokens or run.config.max_tokens
     if longest is not None:
         longest = min(longest, model.max_tokens)

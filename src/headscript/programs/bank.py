@@ -190,7 +190,8 @@ class Bank:
         device = features.query.device
         values = (self.constants() if constants is None else constants).to(device)
         values = torch.cat([values, values.new_ones(1)])
-        patterns: Tensor = _LogLinear.apply(values, features, group)  # type: ignore[no-untyped-call]
+        with torch.autocast(device.type, enabled=False):
+            patterns: Tensor = _LogLinear.apply(values, features, group)  # type: ignore[no-untyped-call]
         if group.one_by_one:
             single = [
                 self._one_by_one(group.programs[place], features, constants)
@@ -266,15 +267,15 @@ class _Reader:
 
     def property(self, parts: tuple[Part, ...]) -> Tensor | float:
         """The product of token properties, for the new tokens."""
-        found: Any = 1.0
+        found: Tensor | float = 1.0
         for part in parts:
-            value = part.evaluate(self._scope_for(part.reach))[-self.new :]
+            value: Tensor = part.evaluate(self._scope_for(part.reach))[-self.new :]
             found = value if isinstance(found, float) else found * value
         return found
 
     def relation(self, parts: tuple[Part, ...]) -> Tensor | float:
         """The product of values a pair, for the new queries."""
-        found = parts[0].evaluate(self.scope)
+        found: Tensor | float = parts[0].evaluate(self.scope)
         for part in parts[1:]:
             found = found * part.evaluate(self.scope)
         return found
@@ -305,7 +306,7 @@ class _LogLinear(torch.autograd.Function):
     """Constants to patterns, with few products each way and nothing kept but the patterns."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, features: Features, group: Group) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, values: Tensor, features: Features, group: Group) -> Tensor:
         batch, (rows, keys) = len(features.texts), features.hidden.shape[-2:]
         scores = values.new_zeros(batch, len(group.programs), rows, keys)
         for layout in group.layouts_on(values.device):
@@ -322,7 +323,7 @@ class _LogLinear(torch.autograd.Function):
         return patterns
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (patterns,) = ctx.saved_tensors
         features, group = ctx.features, ctx.group
         of_scores = grad * patterns

@@ -480,7 +480,7 @@ def _build_sum(node: ast.BinOp, names: Mapping[str, Part]) -> Part:
     if all(part.fixed for part in parts):
         evaluates = [part.evaluate for part in parts]
         return Part(canonical, True, lambda s: _add_up(s, signs, evaluates), node, parts)
-    summands = []
+    summands: list[tuple[int, Evaluate | None, Evaluate]] = []
     for sign, part in zip(signs, parts, strict=True):
         if part.constant is not None and part.feature is not None:
             summands.append((sign * part.sign, _lookup(part.constant), part.feature.evaluate))
