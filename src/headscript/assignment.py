@@ -45,6 +45,19 @@ def ranking(run: Run, version: str, order: str | None = None) -> list[Head]:
     return sorted(heads, key=lambda head: (-scores.get(head, 0.0), head))
 
 
+def parse_fractions(listed: str) -> tuple[float, ...]:
+    """Read "0,0.05,0.25"; raises HeadscriptError for what is no number from 0 to 1."""
+    try:
+        fractions = tuple(float(number) for number in listed.split(","))
+    except ValueError:
+        raise HeadscriptError(
+            f"{listed!r} is no list of fractions; write them like 0.25,0.5,1."
+        ) from None
+    for fraction in fractions:
+        head_count(fraction, 1)
+    return fractions
+
+
 def head_count(fraction: float, num_heads: int) -> int:
     """How many of a model's heads a fraction is; raises HeadscriptError outside 0 to 1."""
     if not 0 <= fraction <= 1:

@@ -15,6 +15,7 @@ from headscript.cli.doctor import doctor
 from headscript.cli.explain import explain
 from headscript.cli.score import score
 from headscript.cli.show import show
+from headscript.cli.tune import tune
 from headscript.errors import HeadscriptError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(explain)
 app.command()(show)
 app.command()(score)
+app.command()(tune)
 app.command()(doctor)
 
 

@@ -27,6 +27,16 @@ MaxTokens = Annotated[
 Field = Annotated[
     str, typer.Option(metavar="NAME", help="Field that holds the text in .jsonl and .parquet.")
 ]
+Programs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VERSION", help="found, or a version that was tuned; the newest if not given."
+    ),
+]
+ModelPlace = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Where the run's model is now, if it is not where it was."),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Write one JSON object to standard output, nothing else.")
 ]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from headscript.cli.options import Field, Json, MaxTexts, MaxTokens, RunFolder, Texts
+from headscript.cli.options import (
+    Field,
+    Json,
+    MaxTexts,
+    MaxTokens,
+    ModelPlace,
+    Programs,
+    RunFolder,
+    Texts,
+)
 
 
 def score(
@@ -15,12 +20,8 @@ def score(
     max_texts: MaxTexts = None,
     max_tokens: MaxTokens = None,
     field: Field = "text",
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL", help="Where the run's model is now, if it is not where it was."
-        ),
-    ] = None,
+    programs: Programs = None,
+    model: ModelPlace = None,
     as_json: Json = False,
 ) -> None:
     """Score the programs of RUN, as they are now in its folder, on any texts."""
@@ -33,7 +34,14 @@ def score(
     opened = Run.open(run)
     documents = load_texts(texts, max_texts=max_texts, field=field)
     with progress() as on_event:
-        result = score_run(opened, documents, max_tokens=max_tokens, model=model, on_event=on_event)
+        result = score_run(
+            opened,
+            documents,
+            version=programs,
+            max_tokens=max_tokens,
+            model=model,
+            on_event=on_event,
+        )
     if as_json:
         print_json({"run": str(run), "source": texts, **result.model_dump(mode="json")})
     else:

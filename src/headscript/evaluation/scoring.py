@@ -86,6 +86,7 @@ def score_run(
     run: Run,
     documents: Sequence[Document],
     *,
+    version: str | None = None,
     max_tokens: int | None = None,
     model: str | Path | Model | None = None,
     seed: int | None = None,
@@ -93,16 +94,19 @@ def score_run(
 ) -> Score:
     """Score the programs in a run's folder, as they are now, on the attention of its model.
 
-    Nothing is written. `max_tokens` None takes that of the run. `model` says where the run's model
-    is, or is that model, where its own name does not lead there; its weights must be those the run
-    was made with. `seed` (None: the run's) is that of the random baselines and the bootstrap.
+    Nothing is written. `version` None is the newest of the programs, `max_tokens` None that of the
+    run. `model` says where the run's model is, or is that model, where its own name does not lead
+    there; its weights must be those the run was made with. `seed` (None: the run's) is that of the
+    random baselines and the bootstrap.
 
     Raises HeadscriptError where the run is not finished, the gate refuses a program (naming its
     line), the model is another one, or a text is longer than the model takes.
     """
     run.results()
     asked = parse_heads(run.config.heads, run.model.heads_per_layer)
-    programs = load_programs(run, asked)
+    programs = {h: p for h, p in run.programs(version).items() if h in asked}
+    if not programs:
+        raise HeadscriptError(f"The run in {run.directory} has no programs to score.")
     if not isinstance(model, Model):
         model = load_model(model or run.config.model, on_event=on_event)
     check_model(run, model)
@@ -118,21 +122,6 @@ def score_run(
     seed = run.config.seed if seed is None else seed
     tally = _tally(run, model, programs, ids, seed, on_event)
     return _score(programs, tally, len(asked), ids, seed)
-
-
-def load_programs(run: Run, heads: Sequence[Head]) -> dict[Head, Program]:
-    """The programs of those heads that have one in the run's folder, in the order of `heads`.
-
-    Raises HeadscriptError where there is none at all, or the gate refuses one, naming its line.
-    """
-    programs = {
-        head: Program.load(run.program_file(head))
-        for head in heads
-        if run.program_file(head).is_file()
-    }
-    if not programs:
-        raise HeadscriptError(f"The run in {run.directory} has no programs to score.")
-    return programs
 
 
 def _tally(

@@ -203,7 +203,8 @@ def _frontier(
         if len(terms) <= settings.max_terms:
             iou = float(rows.iou(fitted.pattern[:, None], actual[:, None]))
             rounded = tuple(float(f"{weight:.4g}") for weight in fitted.weights.tolist())
-            steps.append(Step(tuple(terms), rounded, _strengths(rows, features, fitted), iou))
+            shares = strengths(rows, features, fitted.weights, fitted.pattern)
+            steps.append(Step(tuple(terms), rounded, shares, iou))
         if len(terms) == 1:
             break
         # Of many terms several go at once; of few each step is a point of the frontier.
@@ -258,14 +259,17 @@ def _refitted(
     return keep, left, fit_weights(rows, left, actual, start[keep], steps=4, tolerance=_ROUGH)
 
 
-def _strengths(rows: Rows, features: Tensor, fitted: Fitted) -> tuple[float, ...]:
-    """How much each term moves the scores of a row, as shares that sum to 1."""
+def strengths(rows: Rows, features: Tensor, weights: Tensor, pattern: Tensor) -> tuple[float, ...]:
+    """How much each term moves the scores of a row, as shares that sum to 1.
+
+    `features` is (cells, terms), `weights` (terms,), `pattern` (cells,) what they make of it.
+    """
     even = rows.softmax(torch.zeros(rows.num_cells))
-    by = (fitted.pattern + even)[None] / 2
+    by = (pattern + even)[None] / 2
     mean = rows.weighted_row_sums(by, features)[0]
     square = rows.weighted_row_sums(by, features.square())[0]
     variance = (square - mean.square()).clamp(min=0).mean(0)
-    moved = fitted.weights.abs() * variance.sqrt()
+    moved = weights.abs() * variance.sqrt()
     return tuple(round(share, 4) for share in (moved / moved.sum().clamp(min=1e-12)).tolist())
 
 

@@ -1,6 +1,6 @@
 """Texts to explain a model on: where they come from, and how they are split."""
 
 from headscript.texts.corpora import Document, load_texts
-from headscript.texts.splits import Dropped, Splits, split_documents
+from headscript.texts.splits import Dropped, Splits, apart_from, split_documents
 
-__all__ = ["Document", "Dropped", "Splits", "load_texts", "split_documents"]
+__all__ = ["Document", "Dropped", "Splits", "apart_from", "load_texts", "split_documents"]

@@ -92,6 +92,34 @@ def split_documents(
     return Splits(**parts, dropped=dropped)
 
 
+def apart_from(
+    documents: Sequence[Document], held_out: Sequence[str]
+) -> tuple[list[Document], list[Document]]:
+    """The documents that hold no more than chance shares with texts held out, and the others.
+
+    A document is set aside where it and a held-out text have half of the shorter one's runs of five
+    words in common: also an excerpt of a held-out story, or the story of a held-out excerpt.
+    """
+    holders: defaultdict[str, list[int]] = defaultdict(list)
+    sizes = []
+    for place, text in enumerate(held_out):
+        shingles = _shingles(text)
+        sizes.append(len(shingles))
+        for shingle in shingles:
+            holders[shingle].append(place)
+    kept: list[Document] = []
+    aside: list[Document] = []
+    for document in documents:
+        shingles = _shingles(document.text)
+        common = Counter(place for shingle in shingles for place in holders.get(shingle, ()))
+        near = any(
+            count >= NEAR_DUPLICATE * min(sizes[place], len(shingles))
+            for place, count in common.items()
+        )
+        (aside if near else kept).append(document)
+    return kept, aside
+
+
 def _are_marked(documents: Sequence[Document]) -> bool:
     """Whether the documents say where they belong; all must, or none."""
     marked = sum(document.part is not None for document in documents)

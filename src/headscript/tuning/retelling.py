@@ -1,0 +1,65 @@
+"""Programs with tuned constants, and explanations that say what these mean."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from headscript.language import Text
+from headscript.programs.emit import emit
+from headscript.programs.program import Program
+from headscript.programs.reading import read_terms
+from headscript.propose.search import strengths
+from headscript.rows import Rows, share_for
+
+_CELLS = 20_000  # on which the share of each term is measured
+
+
+class Reteller:
+    """Writes programs anew around other constants, on texts that show what each term does."""
+
+    def __init__(self, texts: Sequence[Text], model_name: str, how: str) -> None:
+        draw = torch.Generator().manual_seed(0)
+        self._rows = Rows(texts, share=share_for(texts, _CELLS), generator=draw)
+        self._model_name, self._how = model_name, how
+
+    def __call__(self, name: str, program: Program, constants: Mapping[str, float]) -> Program:
+        """The program of the head `name` with these constants.
+
+        The explanation of a log-linear program is made anew. Any other program keeps the words of
+        its writer, and a first line says that its constants were tuned since.
+        """
+        terms = read_terms(program)
+        first_line = f'"""Head {name} of {self._model_name}; its constants were {self._how}."""'
+        if terms is None:
+            return Program.parse(
+                _with_first_line(program.with_constants(constants).source, first_line), name
+            )
+        weights = [sign * constants[constant] for _, constant, sign in terms]
+        features = self._rows.columns([term for term, _, _ in terms])
+        vector = torch.tensor(weights)
+        shares = strengths(self._rows, features, vector, self._rows.softmax(features @ vector))
+        retold = emit(
+            name,
+            self._model_name,
+            [term for term, _, _ in terms],
+            weights,
+            causal=self._rows.causal,
+            strengths=shares,
+        )
+        return Program.parse(_with_first_line(retold.source, first_line), name)
+
+    def forget(self) -> None:
+        """Drop the features kept, between programs that share few."""
+        self._rows.release(())
+
+
+def _with_first_line(source: str, first_line: str) -> str:
+    """A program file's source with another module docstring."""
+    first = ast.parse(source).body[0]
+    lines = source.splitlines(keepends=True)
+    has_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    rest = "".join(lines[first.end_lineno :]) if has_docstring else f"\n{source}"
+    return f"{first_line}\n{rest}"

@@ -1,0 +1,361 @@
+"""`headscript tune`: a new version of a run's programs, fitted to what the model predicts.
+
+RUN/versions/NAME/settings.json            what was asked for
+RUN/versions/NAME/checkpoint.safetensors   where the fit stands, until it is done
+RUN/versions/NAME/L05H03.py                the programs
+RUN/versions/NAME/version.json             what the fit was worth; with it the version is whole
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from headscript.assignment import check_model, head_count, ranking
+from headscript.errors import HeadscriptError
+from headscript.events import Event, Listener, ignore
+from headscript.heads import Head
+from headscript.language.text import TextReader
+from headscript.models import Model, load_model
+from headscript.models.attention import observed
+from headscript.models.probe import run_backbone
+from headscript.programs.bank import Bank
+from headscript.programs.program import Program
+from headscript.replacement import replaced
+from headscript.runs import FOUND, Maker, Run
+from headscript.texts import apart_from, load_texts
+from headscript.tuning.causal import CausalFit, Schedule, State
+from headscript.tuning.divergence import Targets, divergence
+from headscript.tuning.retelling import Reteller
+
+_CHECKPOINT_SECONDS = 30
+_JUDGED_TOKENS = 3_000  # of the select texts, on which a version is judged
+_RETOLD_TEXTS = 12
+
+DType = Literal["auto", "float32", "bfloat16"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TuneSettings(_Frozen):
+    """What a person asked for."""
+
+    objective: Literal["kl"] = "kl"
+    """What the constants are fitted to: the original's next-token distribution."""
+    start: str = FOUND
+    """The version of the programs to start from."""
+    texts: str | None = None
+    """Name or path of the texts; none means the run's fit texts."""
+    field: str = "text"
+    """Field of a row that holds its text, in .jsonl and .parquet files."""
+    max_texts: int | None = None
+    """How many texts are taken at most."""
+    max_tokens: int | None = None
+    """How many tokens of each text are taken at most; none means as many as in the run."""
+    stages: tuple[float, ...] = (0.25, 0.5, 1.0)
+    """Fractions of heads that are replaced, stage by stage."""
+    order: str | None = None
+    """Which heads are replaced first: "cost" or "iou"; none means cost where it is measured."""
+    steps: int = 600
+    """Steps of the fit."""
+    step_tokens: int = 768
+    """Tokens of a step."""
+    rate: float = 0.03
+    """Rate of Adam."""
+    keep: float = 0.0
+    """Strength of the term that keeps the programs true to the patterns of their heads."""
+    dtype: DType = "auto"
+    """Precision of the model while its programs are tuned."""
+    seed: int = 0
+    """Seed of what is drawn."""
+
+
+class Judgement(_Frozen):
+    """What a version is worth on the select texts."""
+
+    kl: dict[str, float]
+    """KL(original || replaced) in nats a token, by fraction of heads replaced."""
+    perplexity_increase: dict[str, float]
+    """0.05 is 5 %."""
+    iou: float
+    """Mean over heads and texts of the programs' IoU with their heads."""
+
+
+class VersionRecord(_Frozen):
+    """The contents of version.json."""
+
+    settings: TuneSettings
+    made_with: Maker
+    texts: int
+    """Texts the constants were fitted on."""
+    set_aside: int
+    """Texts that were left out because they share much with the run's select or test texts."""
+    order: tuple[str, ...]
+    """The heads, first replaced first."""
+    before: Judgement
+    after: Judgement
+    losses: tuple[float, ...]
+    """KL of the steps, in nats a token, mean over twenty steps each."""
+    seconds: float
+
+
+def tune(
+    run: str | Path,
+    name: str = "tuned",
+    *,
+    settings: TuneSettings | None = None,
+    model: str | Path | Model | None = None,
+    on_event: Listener = ignore,
+) -> VersionRecord:
+    """Fit the constants of a run's programs through its frozen model; a new version of them.
+
+    A fit that was begun under `name` with the same settings goes on where it was. `model` says
+    where the run's model is, or is that model, if it is not where it was. Fitted on the run's fit
+    texts or on others that share nothing with its select and test texts; judged on select texts.
+
+    Raises HeadscriptError for whatever a person can mend: a run that is not finished or of another
+    model, an encoder, a version that is there with other settings, a fraction outside 0 to 1.
+    """
+    settings = settings or TuneSettings()
+    _check(name, settings)
+    with Run.open_for_writing(run) as opened:
+        opened.results()
+        folder = f"versions/{name}"
+        if opened.has(f"{folder}/settings.json"):
+            begun = TuneSettings.model_validate(opened.read_json(f"{folder}/settings.json"))
+            _refuse_other_settings(name, begun, settings)
+        if opened.has(f"{folder}/version.json"):
+            return VersionRecord.model_validate(opened.read_json(f"{folder}/version.json"))
+        programs = opened.programs(settings.start)
+        order = ranking(opened, settings.start, settings.order)
+        if not isinstance(model, Model):
+            model = load_model(
+                model or opened.config.model, dtype=_dtype(settings.dtype), on_event=on_event
+            )
+        check_model(opened, model)
+        texts, set_aside = _texts(opened, model, settings)
+        opened.write_json(f"{folder}/settings.json", settings.model_dump(mode="json"))
+        begin = time.monotonic()
+        state, constants = _fit(opened, folder, model, programs, order, texts, settings, on_event)
+        tuned = _retold(opened, model, programs, constants)
+        on_event(Event("judging", 0, 2))
+        before = _judge(opened, model, programs, order, settings.stages)
+        on_event(Event("judging", 1, 2))
+        after = _judge(opened, model, tuned, order, settings.stages)
+        on_event(Event("judging", 2, 2))
+        for head, program in tuned.items():
+            opened.write(f"{folder}/{head}.py", program.source.encode())
+        record = VersionRecord(
+            settings=settings,
+            made_with=Maker.here(),
+            texts=len(texts),
+            set_aside=set_aside,
+            order=tuple(map(str, order)),
+            before=before,
+            after=after,
+            losses=tuple(_thinned(state.losses)),
+            seconds=round(time.monotonic() - begin, 1),
+        )
+        opened.write_json(f"{folder}/version.json", record.model_dump(mode="json"))
+        (opened.directory / folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        return record
+
+
+def _check(name: str, settings: TuneSettings) -> None:
+    if not name.isidentifier() and not name.replace("-", "_").isidentifier():
+        raise HeadscriptError(f"{name!r} cannot name a version: use letters, digits, - and _.")
+    if name == FOUND:
+        raise HeadscriptError(f"{FOUND!r} names the programs that explain wrote; choose another.")
+    for fraction in settings.stages:
+        head_count(fraction, 1)
+    if not settings.stages or list(settings.stages) != sorted(set(settings.stages)):
+        raise HeadscriptError("Stages are fractions of heads that grow, such as 0.25,0.5,1.")
+    if settings.stages[0] <= 0:
+        raise HeadscriptError("A stage of no heads has nothing to tune; leave out the fraction 0.")
+
+
+def _refuse_other_settings(name: str, begun: TuneSettings, asked: TuneSettings) -> None:
+    different = [
+        f"{field} was {getattr(begun, field)!r} and is now {getattr(asked, field)!r}"
+        for field in TuneSettings.model_fields
+        if getattr(begun, field) != getattr(asked, field)
+    ]
+    if different:
+        raise HeadscriptError(
+            f"The version {name!r} was begun with other settings ({'; '.join(different)}); choose "
+            "another --name."
+        )
+
+
+def _dtype(name: DType) -> torch.dtype:
+    if name == "auto":
+        # bfloat16 where the processor multiplies it natively; elsewhere it is slower than float32.
+        native = (
+            getattr(torch.cpu, "_is_amx_tile_supported", None),
+            getattr(torch.cpu, "_is_avx512_bf16_supported", None),
+        )
+        return torch.bfloat16 if any(ask is not None and ask() for ask in native) else torch.float32
+    found: torch.dtype = getattr(torch, name)
+    return found
+
+
+def _texts(run: Run, model: Model, settings: TuneSettings) -> tuple[list[list[int]], int]:
+    """Token ids to tune on, and how many texts were set aside for being too like held-out ones."""
+    if settings.texts is None:
+        return [list(text.token_ids) for text in run.texts("fit")][: settings.max_texts], 0
+    documents = load_texts(settings.texts, max_texts=settings.max_texts, field=settings.field)
+    held_out = [text.text for text in run.texts() if text.split != "fit"]
+    kept, aside = apart_from(documents, held_out)
+    if not kept:
+        raise HeadscriptError(
+            f"All texts of {settings.texts} repeat select or test texts of the run; give others."
+        )
+    longest = settings.max_tokens or run.config.max_tokens
+    if longest is not None:
+        longest = min(longest, model.max_tokens)
+    return [model.encode(document.text, longest) for document in kept], len(aside)
+
+
+def _fit(
+    run: Run,
+    folder: str,
+    model: Model,
+    programs: Mapping[Head, Program],
+    order: Sequence[Head],
+    texts: Sequence[Sequence[int]],
+    settings: TuneSettings,
+    on_event: Listener,
+) -> tuple[State, dict[Head, dict[str, float]]]:
+    schedule = Schedule(
+        stages=settings.stages,
+        steps=settings.steps,
+        tokens=settings.step_tokens,
+        rate=settings.rate,
+        keep=settings.keep,
+        seed=settings.seed,
+    )
+    checkpoint = f"{folder}/checkpoint.safetensors"
+    last = time.monotonic()
+
+    def keep(state: State) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _CHECKPOINT_SECONDS or state.step == settings.steps:
+            run.write(checkpoint, save_tensors(state.tensors()))
+            last = time.monotonic()
+
+    with CausalFit(model, programs, order, texts, schedule) as fit:
+        state = fit.begin()
+        if run.has(checkpoint):
+            try:
+                state = State.of(load_tensors(run.read(checkpoint)))
+            except (SafetensorError, KeyError) as error:
+                raise HeadscriptError(
+                    f"{run.directory / checkpoint} is damaged; delete it, and the fit begins anew."
+                ) from error
+        state = fit.run(state, on_step=keep, on_event=on_event)
+        return state, fit.constants_of(state)
+
+
+def _retold(
+    run: Run,
+    model: Model,
+    programs: Mapping[Head, Program],
+    constants: Mapping[Head, Mapping[str, float]],
+) -> dict[Head, Program]:
+    read = TextReader(model.tokenizer, causal=model.causal)
+    texts = [read(text.token_ids) for text in run.texts("select")[:_RETOLD_TEXTS]]
+    retell = Reteller(texts, run.model.name, "tuned to what the model predicts")
+    tuned = {}
+    for head, program in programs.items():
+        tuned[head] = retell(str(head), program, constants[head])
+        retell.forget()
+    return tuned
+
+
+@torch.no_grad()
+def _judge(
+    run: Run,
+    model: Model,
+    programs: Mapping[Head, Program],
+    order: Sequence[Head],
+    fractions: Sequence[float],
+) -> Judgement:
+    """KL, perplexity and IoU on select texts, in the precision the model is in."""
+    texts: list[list[int]] = []
+    for text in run.texts("select"):
+        if sum(map(len, texts)) + len(text.token_ids) <= _JUDGED_TOKENS or not texts:
+            texts.append(list(text.token_ids))
+    originals = [_logits(model, text) for text in texts]
+    targets = [Targets.of(logits) for logits in originals]
+    base = sum(map(_surprise, originals, texts))
+    predicted = sum(len(text) - 1 for text in texts)
+    num_heads = len(model.heads)
+    kl, increase = {}, {}
+    for fraction in fractions:
+        chosen = {head: programs[head] for head in order[: head_count(fraction, num_heads)]}
+        with replaced(model, chosen):
+            found = [_logits(model, text) for text in texts]
+        lost = sum(
+            float(divergence(logits, target)) * len(logits)
+            for logits, target in zip(found, targets, strict=True)
+        )
+        kl[f"{fraction:g}"] = lost / sum(map(len, texts))
+        surprise = sum(map(_surprise, found, texts))
+        increase[f"{fraction:g}"] = float(
+            torch.tensor((surprise - base) / predicted, dtype=torch.float64).expm1()
+        )
+    return Judgement(kl=kl, perplexity_increase=increase, iou=_mean_iou(model, programs, texts))
+
+
+def _logits(model: Model, text: Sequence[int]) -> torch.Tensor:
+    result: Any = model.network(torch.tensor([text], device=model.device), use_cache=False)
+    logits: torch.Tensor = result.logits[0].float().cpu()
+    return logits
+
+
+def _surprise(logits: torch.Tensor, text: Sequence[int]) -> float:
+    """Sum of the negative log-likelihoods of a text's tokens after the first, in nats."""
+    wanted = torch.tensor(text[1:])
+    return float(torch.nn.functional.cross_entropy(logits[:-1], wanted, reduction="sum"))
+
+
+def _mean_iou(
+    model: Model, programs: Mapping[Head, Program], texts: Sequence[Sequence[int]]
+) -> float:
+    heads = list(programs)
+    bank = Bank([programs[head] for head in heads])
+    places: dict[int, list[int]] = {}
+    for place, head in enumerate(heads):
+        places.setdefault(head.layer, []).append(place)
+    groups = {layer: bank.group(of_layer) for layer, of_layer in places.items()}
+    read = TextReader(model.tokenizer, causal=model.causal)
+    scores = []
+    for text in texts:
+        ids = torch.tensor([text], device=model.device)
+        actual: dict[int, torch.Tensor] = {}
+        with observed(model.network, list(places), actual.__setitem__):
+            run_backbone(model.network, ids, torch.ones_like(ids))
+        features = bank.features([read(text)])
+        for layer, group in groups.items():
+            own = [heads[place].head for place in places[layer]]
+            wrong = bank.patterns(group, features)[0] - actual[layer][0, own].cpu()
+            distance = wrong.abs().sum((1, 2))
+            scores.append(((2 * len(text) - distance) / (2 * len(text) + distance)).mean())
+    return float(torch.stack(scores).mean())
+
+
+def _thinned(losses: Sequence[float], width: int = 20) -> list[float]:
+    return [
+        round(sum(losses[start : start + width]) / len(losses[start : start + width]), 5)
+        for start in range(0, len(losses), width)
+    ]

@@ -1,0 +1,138 @@
+"""A run's programs tuned: a new version, the old one untouched, resumed after a stop."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from headscript.cli import app
+from headscript.errors import HeadscriptError
+from headscript.programs import Program
+from headscript.runs import Run
+from headscript.tuning.tune import TuneSettings, tune
+
+QUICK = TuneSettings(steps=12, step_tokens=60, dtype="float32")
+
+
+@pytest.fixture
+def own_run(small_run, tmp_path):
+    """A copy of the finished run, to write to."""
+    return shutil.copytree(small_run, tmp_path / "run")
+
+
+def sources(folder):
+    return {file.name: file.read_text() for file in sorted(folder.glob("L*.py"))}
+
+
+def test_a_version_beside_the_old(own_run):
+    before = sources(own_run / "programs")
+    record = tune(own_run, settings=QUICK)
+    assert sources(own_run / "programs") == before
+    run = Run.open(own_run)
+    assert run.versions() == ["found", "tuned"]
+    found, tuned = run.programs("found"), run.programs("tuned")
+    assert found.keys() == tuned.keys()
+    assert run.programs() == tuned  # the newest is the default
+    for head, program in found.items():
+        # The same program but for its constants.
+        assert program.terms == tuned[head].terms
+        assert program.entries == tuned[head].entries
+        assert "tuned" in tuned[head].source.splitlines()[0]
+    assert any(found[head].key != tuned[head].key for head in found)
+    assert set(record.before.kl) == {"0.25", "0.5", "1"}
+    assert 0 <= record.after.iou <= 1
+    assert not (own_run / "versions/tuned/checkpoint.safetensors").exists()
+
+
+def test_the_same_again_costs_nothing_and_other_settings_are_refused(own_run):
+    first = tune(own_run, settings=QUICK)
+    assert tune(own_run, settings=QUICK) == first
+    with pytest.raises(HeadscriptError, match="steps was 12 and is now 13"):
+        tune(own_run, settings=QUICK.model_copy(update={"steps": 13}))
+
+
+def test_stopped_and_started_again(own_run, tmp_path, monkeypatch):
+    other = shutil.copytree(own_run, tmp_path / "other")
+    whole = tune(own_run, settings=QUICK)
+    monkeypatch.setattr("headscript.tuning.tune._CHECKPOINT_SECONDS", 0)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(event):
+        if event.stage == "tuning" and event.done == 7:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        tune(other, settings=QUICK, on_event=stop)
+    assert Run.open(other).versions() == ["found"]  # half a version is none
+    resumed = tune(other, settings=QUICK)
+    assert resumed.after == whole.after
+    assert sources(other / "versions/tuned") == sources(own_run / "versions/tuned")
+
+
+def test_held_out_texts_are_not_tuned_on(own_run, tmp_path):
+    run = Run.open(own_run)
+    test_text, fit_text = run.texts("test")[0].text, run.texts("fit")[0].text
+    file = tmp_path / "texts.txt"
+    file.write_text(f"{test_text}\n\n{fit_text}")
+    record = tune(own_run, settings=QUICK.model_copy(update={"texts": str(file)}))
+    assert (record.texts, record.set_aside) == (1, 1)
+    file.write_text(test_text)
+    with pytest.raises(HeadscriptError, match="repeat select or test texts"):
+        tune(own_run, "again", settings=QUICK.model_copy(update={"texts": str(file)}))
+
+
+def test_the_command(own_run):
+    runner = CliRunner()
+    arguments = ["tune", str(own_run), "--steps", "4", "--step-tokens", "40", "--dtype", "float32"]
+    answer = runner.invoke(app, [*arguments, "--json"])
+    assert answer.exit_code == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert found["version"] == "tuned"
+    assert found["after"]["kl"].keys() == found["before"]["kl"].keys()
+    again = runner.invoke(app, arguments)
+    assert "IoU with the heads' own patterns" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--stages", "0.5,2"], "between 0 and 1"),
+        (["--stages", "a"], "no list of fractions"),
+        (["--stages", "1,0.5"], "grow"),
+        (["--name", "found"], "choose another"),
+        (["--name", "../x"], "cannot name a version"),
+        (["--start", "none"], "has no programs 'none'"),
+        (["--order", "size"], "no order 'size'"),
+        (["--order", "cost"], "no measured costs"),
+    ],
+)
+def test_bad_input(own_run, options, said):
+    answer = CliRunner().invoke(app, ["tune", str(own_run), *options])
+    assert isinstance(answer.exception, HeadscriptError)
+    assert said in str(answer.exception)
+    assert not (own_run / "versions").exists()
+
+
+def test_a_damaged_checkpoint(own_run):
+    folder = own_run / "versions/tuned"
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(QUICK.model_dump_json())
+    (folder / "checkpoint.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(HeadscriptError, match="damaged"):
+        tune(own_run, settings=QUICK)
+
+
+def test_programs_that_are_not_log_linear_keep_their_words(own_run):
+    program = (
+        '"""By hand."""\nfrom headscript.language import exp, softmax\n\n\n'
+        'def attend(text, rate=0.5):\n    """Fades."""\n'
+        "    return softmax(exp(-rate * text.distance))\n"
+    )
+    (own_run / "programs/L00H01.py").write_text(program)
+    tune(own_run, settings=QUICK)
+    tuned = Program.load(own_run / "versions/tuned/L00H01.py")
+    assert tuned.explanation == "Fades."
+    assert tuned.constants["rate"] != 0.5
