@@ -207,6 +207,11 @@ def run_speed(data: Path, out: Path) -> dict[str, Any]:
     }
 
 
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    return {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()}
+
+
 def show(event: Event) -> None:
     """A line on standard error now and then."""
     if event.message or event.done == event.total:
@@ -231,8 +236,7 @@ def main() -> None:
         if not options.json:
             print(json.dumps(results[-1], indent=1), flush=True)
     if options.json:
-        machine = {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()}
-        print(json.dumps({"machine": machine, "results": results}))
+        print(json.dumps({"machine": machine(), "results": results}))
 
 
 if __name__ == "__main__":

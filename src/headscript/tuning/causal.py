@@ -38,7 +38,7 @@ from headscript.tuning.divergence import Targets, divergence
 
 SHORTEST = 16
 """Tokens to which a text is cut at the shortest."""
-_EARLIER_STAGES = 0.4  # share of a stage's steps that go to the fractions before
+_EARLIER_STAGES = 0.3  # share of a stage's steps that go to the fractions before
 _WARM_UP = 20  # steps
 _KEEP_EVERY = 4  # steps between two with the pattern term, which then weighs as much more
 _KEEP_TOKENS = 256  # tokens of such a step
@@ -53,7 +53,7 @@ class Schedule:
     stages: tuple[float, ...] = (0.25, 0.5, 1.0)
     """Fractions of all heads, growing."""
     steps: int = 600
-    """Over all stages; the last takes about two thirds, the others share the rest."""
+    """Over all stages; those before the last share a sixth."""
     tokens: int = 768
     """Tokens of a step."""
     rate: float = 0.03
@@ -64,7 +64,7 @@ class Schedule:
 
     def fractions_of(self, step: int) -> tuple[float, ...]:
         """The fractions that a step may be about, the stage's own last."""
-        share = 1 / 3 / max(1, len(self.stages) - 1)
+        share = 1 / 6 / max(1, len(self.stages) - 1)
         stage = min(int(step / max(1, self.steps) / share), len(self.stages) - 1)
         return self.stages[: stage + 1]
 
@@ -197,8 +197,10 @@ class CausalFit:
         while state.step < steps:
             state.losses.append(self._step(state))
             on_step(state)
-            recent = state.losses[-20:]
-            on_event(Event("tuning", state.step, steps, f"KL {sum(recent) / len(recent):.3f}"))
+            recent, message = state.losses[-20:], ""
+            if state.step % max(1, steps // 10) == 0:
+                message = f"KL {sum(recent) / len(recent):.3f} nats a token at step {state.step}"
+            on_event(Event("tuning", state.step, steps, message))
         return state
 
     def constants_of(self, state: State) -> dict[Head, dict[str, float]]:
