@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from headscript.explaining import explain
     from headscript.heads import Head
     from headscript.models import Model, load_model
+    from headscript.patched import load_patched
     from headscript.programs import Program
     from headscript.replacement import replaced
     from headscript.runs import Run, load_run
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "explain",
     "load_model",
+    "load_patched",
     "load_run",
     "replaced",
 ]
@@ -47,6 +49,7 @@ _HOMES = {
     "Run": "headscript.runs",
     "explain": "headscript.explaining",
     "load_model": "headscript.models",
+    "load_patched": "headscript.patched",
     "load_run": "headscript.runs",
     "replaced": "headscript.replacement",
 }

@@ -26,7 +26,7 @@ def ranking(run: Run, version: str, order: str | None = None) -> list[Head]:
     `order` is "cost", "iou", or None for cost where the run has it measured and IoU otherwise.
     Nothing of the test texts enters: IoU is that on the select texts, and so is the cost.
     """
-    heads = list(run.programs(version))
+    heads = run.covered_heads(version)
     measured = run.has(costs_file(version))
     if order == "cost" and not measured:
         raise HeadscriptError(
@@ -43,6 +43,11 @@ def ranking(run: Run, version: str, order: str | None = None) -> list[Head]:
         for row in run.results().heads
     }
     return sorted(heads, key=lambda head: (-scores.get(head, 0.0), head))
+
+
+def default_order(run: Run, version: str) -> str:
+    """The order that `ranking` takes if none is asked for: cost where the run has it measured."""
+    return "cost" if run.has(costs_file(version)) else "iou"
 
 
 def parse_fractions(listed: str) -> tuple[float, ...]:

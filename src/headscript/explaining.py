@@ -24,11 +24,10 @@ from headscript.heads import Head, parse_heads
 from headscript.language import Text, read_text
 from headscript.models import Model, load_model
 from headscript.packing import unpack
-from headscript.programs.emit import emit
 from headscript.programs.program import Program
 from headscript.propose.frontier import Frontier
-from headscript.propose.search import choose_step
 from headscript.propose.workers import available_cores, search_file, search_layers
+from headscript.propose.writing import read_frontiers, write_program
 from headscript.recording import Recording, estimate, record
 from headscript.runs import Run, RunConfig, RunText
 from headscript.selection import Choice, choose_programs
@@ -200,10 +199,7 @@ def _search(
         for _ in search_layers(run, missing, workers=workers):
             done += 1
             on_event(Event("searching", done, len(layers)))
-    frontiers = [
-        Frontier.from_json(found) for layer in layers for found in run.read_json(search_file(layer))
-    ]
-    return {frontier.head: frontier for frontier in frontiers}
+    return read_frontiers(run, layers)
 
 
 def _select(
@@ -217,20 +213,9 @@ def _select(
     config = run.config
     written, fit_ious = [], []
     for head in recording.heads:
-        frontier = frontiers[head]
-        best = choose_step(frontier.steps, frontier.held_out, config.term_price, config.max_terms)
-        step = frontier.steps[best]
+        program, step = write_program(run, frontiers[head])
+        written.append(program)
         fit_ious.append(step.iou)
-        written.append(
-            emit(
-                str(head),
-                run.model.name,
-                step.terms,
-                step.weights,
-                causal=run.model.causal,
-                strengths=step.strengths,
-            )
-        )
     table, _ = distances(
         written, texts, recording, max_cells=_SELECT_CELLS, seed=config.seed, on_event=on_event
     )

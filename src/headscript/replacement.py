@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from headscript.heads import Head
 from headscript.language.text import Text, TextReader
 from headscript.models import Model
 from headscript.models.attention import Pass, Replaced, mixing
+from headscript.models.notes import note_of, put_note
 from headscript.programs.bank import Bank, Features, Group
 from headscript.programs.program import Program
 
@@ -64,53 +65,52 @@ class Replacement:
     ) -> None:
         patterns = check_assignment(model, assignment, allow_inconsistent=allow_inconsistent)
         programs = {head: p for head, p in patterns.items() if isinstance(p, Program)}
-        self.bank = Bank(list(programs.values()))
+        self.bank = Bank(list(programs.values()), causal=model.causal)
         self.constants: Tensor | None = None
         """Stands for the programs' constants where it is not None; may ask for gradients."""
         self._functions = {
             head: pattern for head, pattern in patterns.items() if not isinstance(pattern, Program)
         }
         self._places = {head: place for place, head in enumerate(programs)}
-        self._groups: dict[int, Group] = {}
-        self._heads: dict[int, list[Head]] = {}
-        for layer in sorted({head.layer for head in patterns}):
-            heads = sorted(head for head in patterns if head.layer == layer)
-            self._heads[layer] = heads
-            self._groups[layer] = self.bank.group(
-                [self._places[head] for head in heads if head in self._places]
-            )
+        self._choose(patterns)
         uses = {name for program in programs.values() for name in program.entries}
         table = None
         if "similarity" in uses:
             table = model.network.get_input_embeddings().weight.detach().cpu()  # type: ignore[operator]
         self._read = TextReader(model.tokenizer, causal=model.causal, embedding_table=table)
         self._max_tokens = model.max_tokens
-        self._histories: WeakKeyDictionary[Any, _History] = WeakKeyDictionary()
         self._history = _History.empty()
         self._features: dict[torch.device, Features] = {}
-        self._indices: dict[tuple[int, torch.device], Tensor] = {}
+        self._at_once: dict[torch.device, Tensor] = {}
 
     def restricted(self, heads: Iterable[Head]) -> Replacement:
         """The same for some of the heads alone; what programs share is not built again."""
-        kept, other = set(heads), copy(self)
-        other._heads, other._groups, other._indices = {}, {}, {}
-        for layer, of_layer in self._heads.items():
-            if chosen := [head for head in of_layer if head in kept]:
-                other._heads[layer] = chosen
-                other._groups[layer] = self.bank.group(
-                    [self._places[head] for head in chosen if head in self._places]
-                )
+        other = copy(self)
+        other._choose({*self._places, *self._functions} & set(heads))
         return other
+
+    def _choose(self, heads: Iterable[Head]) -> None:
+        self._layers: dict[int, _Layer] = {}
+        of_bank: list[int] = []
+        for head in sorted(heads):
+            layer = self._layers.setdefault(head.layer, _Layer(len(of_bank)))
+            layer.heads.append(head)
+            if head in self._places:
+                of_bank.append(self._places[head])
+        for layer in self._layers.values():
+            programs = [self._places[head] for head in layer.heads if head in self._places]
+            layer.group = self.bank.group(programs)
+        self._everything = self.bank.group(of_bank)
 
     # A pass --------------------------------------------------------------------------------------
 
     def begin(self, this: Pass) -> None:
         """Read the tokens of a pass, behind those that its cache holds."""
-        before = self._history_of(this.cache)
-        self._history = before.joined(this, self._max_tokens)
-        features = self.features_of(self._history.read(self._read), before.features)
+        self._history = self._history_of(this.cache).joined(this, self._max_tokens)
+        features = self.features_of(self._history.read(self._read), self._history.features)
         self._history.features = features
         self._features = {features.query.device: features}
+        self._at_once = {}
 
     def features_of(self, texts: list[Text], before: Features | None) -> Features:
         """What the programs need of the texts of a pass."""
@@ -119,27 +119,28 @@ class Replacement:
     def end(self, cache: Any) -> None:
         """Remember which tokens the cache holds."""
         if cache is not None:
-            _follow(cache, self._histories)
-            self._histories[cache] = self._history
+            put_note(cache, self, self._history)
+        self._history, self._features, self._at_once = _History.empty(), {}, {}
 
     def patterns(self, layer: int, num_keys: int, device: torch.device) -> Replaced | None:
         """The patterns of a layer's replaced heads, laid out as the pass has its tokens."""
-        heads = self._heads.get(layer)
-        if heads is None:
+        if layer not in self._layers:
             return None
-        found = self._of_texts(layer, heads, device)  # (B, h, rows, tokens)
-        index = self._indices.get((layer, device))
-        if index is None:
-            index = torch.tensor([head.head for head in heads], device=device)
-            self._indices[layer, device] = index
-        return Replaced(index, self._history.laid_out(found, num_keys))
+        if not self._features:
+            raise HeadscriptError(
+                "A layer of a model with replaced heads was called by itself, so that nobody knows "
+                "of which tokens; call the model."
+            )
+        chosen = self._layers[layer]
+        found = self._of_texts(chosen, device)  # (B, h, rows, tokens)
+        return Replaced(chosen.indices_on(device), self._history.laid_out(found, num_keys))
 
-    def _of_texts(self, layer: int, heads: list[Head], device: torch.device) -> Tensor:
+    def _of_texts(self, layer: _Layer, device: torch.device) -> Tensor:
         if device not in self._features:
             self._features[device] = next(iter(self._features.values())).to(device)
-        features, group = self._features[device], self._groups[layer]
-        found = self.bank.patterns(group, features, self.constants) if group.programs else None
-        if len(group.programs) == len(heads):
+        features = self._features[device]
+        found = self._of_bank(layer, features) if layer.group.programs else None
+        if len(layer.group.programs) == len(layer.heads):
             assert found is not None
             return found
         from_bank = iter(found.unbind(1)) if found is not None else iter(())
@@ -149,22 +150,75 @@ class Replacement:
                 _evaluated(head, self._functions[head], features.texts, rows, longest).to(device)
                 if head in self._functions
                 else next(from_bank)
-                for head in heads
+                for head in layer.heads
             ],
             1,
         )
+
+    def _of_bank(self, layer: _Layer, features: Features) -> Tensor:
+        """The patterns of a layer's programs; of few rows, those of all layers in one go."""
+        differentiable = self.constants is not None and self.constants.requires_grad
+        if not features.few_rows or (differentiable and torch.is_grad_enabled()):
+            return self.bank.patterns(layer.group, features, self.constants)
+        device = features.query.device
+        if device not in self._at_once:
+            everything = self.bank.patterns(self._everything, features, self.constants)
+            self._at_once[device] = everything
+        return self._at_once[device][:, layer.start : layer.start + len(layer.group.programs)]
 
     def _history_of(self, cache: Any) -> _History:
         held = 0 if cache is None else int(cache.get_seq_length())
         if held == 0:
             return _History.empty()
-        found = self._histories.get(cache)
+        found: _History | None = note_of(cache, self)
         if found is None or found.length < held:
             raise HeadscriptError(
                 "The key-value cache holds tokens from before the heads were replaced, which "
                 "programs cannot see; start with a new cache."
             )
         return found if found.length == held else found.cropped(held)
+
+
+@dataclass
+class _Layer:
+    """The replaced heads of a layer."""
+
+    start: int
+    """How many programs the layers before have."""
+    heads: list[Head] = field(default_factory=list)
+    """Sorted."""
+    group: Group = field(default_factory=lambda: Group([]))
+    """Those of them that have a program."""
+    _indices: dict[torch.device, Tensor] = field(default_factory=dict)
+
+    def indices_on(self, device: torch.device) -> Tensor:
+        """(h,) the heads' numbers in the layer."""
+        if device not in self._indices:
+            with torch.inference_mode(False):  # they are kept, and may be used with gradients
+                numbers = [head.head for head in self.heads]
+                self._indices[device] = torch.tensor(numbers, device=device)
+        return self._indices[device]
+
+
+class Switch:
+    """A source of patterns that can be another one in each pass; None leaves heads as they are."""
+
+    def __init__(self, source: Replacement | None = None) -> None:
+        self.source = source
+
+    def begin(self, this: Pass) -> None:
+        """Get ready for a pass."""
+        if self.source is not None:
+            self.source.begin(this)
+
+    def end(self, cache: Any) -> None:
+        """The pass is over."""
+        if self.source is not None:
+            self.source.end(cache)
+
+    def patterns(self, layer: int, num_keys: int, device: torch.device) -> Replaced | None:
+        """The patterns of a layer's replaced heads; None where it has none."""
+        return None if self.source is None else self.source.patterns(layer, num_keys, device)
 
 
 class _History:
@@ -182,39 +236,40 @@ class _History:
         nothing = torch.zeros(0, 0, dtype=torch.long)
         return cls(nothing, nothing.bool(), 0)
 
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
     @property
     def length(self) -> int:
         return self.token_ids.shape[1]
 
     def joined(self, this: Pass, max_tokens: int) -> _History:
-        """The history after another pass."""
+        """The history after another pass, with the features of the texts so far."""
         new = this.token_ids.cpu()
-        if self.length:
-            if len(new) != len(self.token_ids):
-                raise HeadscriptError(
-                    f"The cache holds {len(self.token_ids)} texts and {len(new)} were given."
-                )
-            ids = torch.cat([self.token_ids, new], 1)
-        else:
-            ids = new
-        if this.attention_mask is None:
-            real = torch.ones_like(ids, dtype=torch.bool)
-            if self.length:
-                real[:, : self.length] = self.real
-        else:
+        before = self if self.length else _History(new[:, :0], new[:, :0].bool(), 0)
+        if len(new) != len(before):
+            raise HeadscriptError(f"The cache holds {len(before)} texts and {len(new)} were given.")
+        ids = torch.cat([before.token_ids, new], 1)
+        if this.attention_mask is not None:
             real = this.attention_mask.cpu().bool()[:, : ids.shape[1]]
             if real.shape != ids.shape:
                 raise HeadscriptError(
                     f"The attention mask is for {real.shape[1]} tokens and there are "
                     f"{ids.shape[1]}; with a cache it covers the cached ones too."
                 )
+        else:
+            of_new = torch.ones_like(new) if this.real is None else this.real.cpu()
+            real = torch.cat([before.real, of_new.bool()], 1)
         longest = int(real.sum(1).max())
         if longest > max_tokens:
             raise HeadscriptError(
                 f"A text of {longest} tokens is longer than the {max_tokens} that the model takes; "
                 "shorten it."
             )
-        return _History(ids, real, new.shape[1])
+        joined = _History(ids, real, new.shape[1])
+        if torch.equal(real[:, : before.length], before.real):
+            joined.features = before.features
+        return joined
 
     def cropped(self, length: int) -> _History:
         """The history of a cache that was cut to fewer tokens."""
@@ -226,7 +281,6 @@ class _History:
 
     def selected(self, rows: Tensor) -> _History:
         """The history of a cache whose texts were reordered, repeated or left out."""
-        rows = rows.cpu()
         chosen = _History(self.token_ids[rows], self.real[rows], self.num_new)
         chosen.features = None if self.features is None else self.features.selected(rows)
         return chosen
@@ -320,30 +374,3 @@ def _evaluated(
             )
         found[number, : n - text.first_query, :n] = pattern[text.first_query :]
     return found
-
-
-def _follow(cache: Any, histories: WeakKeyDictionary[Any, _History]) -> None:
-    """Have the history of a cache follow when its texts are reordered, repeated or left out."""
-    if cache in histories:
-        return
-
-    def following(name: str, rows_of: Callable[..., Tensor]) -> None:
-        original = getattr(cache, name, None)
-        if original is None:
-            return
-
-        def call(argument: Any, *others: Any, **named: Any) -> Any:
-            result = original(argument, *others, **named)
-            held = histories.get(cache)
-            if held is not None:
-                histories[cache] = held.selected(rows_of(held, argument))
-            return result
-
-        setattr(cache, name, call)
-
-    following("reorder_cache", lambda held, rows: rows)
-    following("batch_select_indices", lambda held, rows: rows)
-    following(
-        "batch_repeat_interleave",
-        lambda held, times: torch.arange(len(held.token_ids)).repeat_interleave(times),
-    )

@@ -9,6 +9,7 @@
     RUN/results.json     scores, a row for each head; RUN/heads.parquet has the same rows as a table
     RUN/versions/NAME/   the same programs with other constants, as 'headscript tune' leaves them
     RUN/costs/           what replacing each head costs, as 'headscript replace' measured it
+    RUN/replacement/     what that command found, by version and texts
 
 Every file appears by a rename, so it is there as a whole or not at all: a run that was killed goes
 on with what is missing. One process at a time writes a run.
@@ -31,7 +32,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from headscript.disk import clear_disk_errors, sweep, write_atomically
 from headscript.errors import HeadscriptError
@@ -39,7 +40,8 @@ from headscript.heads import Head
 from headscript.results import Results, table_rows
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from headscript.models import Model
     from headscript.programs import Program
@@ -102,6 +104,49 @@ class ModelFacts(_Frozen):
         return [
             Head(layer, head) for layer, n in enumerate(self.heads_per_layer) for head in range(n)
         ]
+
+
+class RunModel(ModelFacts):
+    """The model of a run: what is known of it and, called, the model itself with heads replaced."""
+
+    _run: Run = PrivateAttr()
+
+    def __init__(self, run: Run, **facts: Any) -> None:
+        super().__init__(**facts)
+        self._run = run
+
+    def __call__(
+        self,
+        replace: float = 0.25,
+        *,
+        version: str | None = None,
+        order: str | None = None,
+        edits: Sequence[tuple[Head, Path]] | Mapping[Head, Path] = (),
+        model: str | Path | Model | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+        allow_inconsistent: bool = False,
+    ) -> PreTrainedModel:
+        """The transformers network, with this share of its heads replaced by the run's programs.
+
+        It is used like any other, saved by its `save_pretrained` and loaded by
+        `headscript.load_patched`; `network.headscript` says what was replaced, and undoes it.
+        `edits` are program files that take the place of a head's own, and `model` says where the
+        run's model is now. See `headscript.patched.patched_model` for what is refused.
+        """
+        from headscript.patched import patched_model
+
+        return patched_model(
+            self._run,
+            replace,
+            version=version,
+            order=order,
+            edits=edits,
+            model=model,
+            device=device,
+            dtype=dtype,
+            allow_inconsistent=allow_inconsistent,
+        )
 
 
 class SplitFacts(_Frozen):
@@ -259,11 +304,14 @@ class Run:
         return self.record.config
 
     @property
-    def model(self) -> ModelFacts:
-        """The model it is about; raises HeadscriptError where the run was killed before it knew."""
+    def model(self) -> RunModel:
+        """The model it is about; `run.model(replace=0.25)` loads it with heads replaced.
+
+        Raises HeadscriptError where the run was killed before it knew.
+        """
         if self.record.model is None:
             raise HeadscriptError(_unfinished(self.directory))
-        return self.record.model
+        return RunModel(self, **dict(self.record.model))
 
     def settle_model(self, model: Model) -> None:
         """Write down the model, or make sure that it is the one the run was begun with."""
@@ -366,16 +414,19 @@ class Run:
         from headscript.programs.program import Program
 
         version = self.versions()[-1] if version is None else version
+        return {
+            head: Program.load(self.program_file(head, version))
+            for head in self.covered_heads(version)
+        }
+
+    def covered_heads(self, version: str = FOUND) -> list[Head]:
+        """The heads that have a program in a version, sorted; raises HeadscriptError as above."""
         if version not in self.versions():
             raise HeadscriptError(
                 f"The run in {self.directory} has no programs {version!r}; it has "
                 f"{', '.join(self.versions())}."
             )
-        found = {
-            head: Program.load(self.program_file(head, version))
-            for head in self.model.heads
-            if self.program_file(head, version).is_file()
-        }
+        found = [head for head in self.model.heads if self.program_file(head, version).is_file()]
         if not found:
             raise HeadscriptError(f"The run in {self.directory} has no programs.")
         return found

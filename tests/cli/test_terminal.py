@@ -82,7 +82,7 @@ def test_the_digits_of_a_cell_can_be_read_on_its_colour() -> None:
 
 
 def test_lists_break_between_items() -> None:
-    assert tables._listed(["one two", "three", "four five"], width=15) == (
+    assert tables.listed(["one two", "three", "four five"], width=15) == (
         "one two, three,\nfour five"
     )
 

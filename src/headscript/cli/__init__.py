@@ -12,7 +12,10 @@ from typing import Annotated
 import typer
 
 from headscript.cli.doctor import doctor
+from headscript.cli.evaluate import evaluate
 from headscript.cli.explain import explain
+from headscript.cli.generate import generate
+from headscript.cli.replace import replace
 from headscript.cli.score import score
 from headscript.cli.show import show
 from headscript.cli.tune import tune
@@ -29,6 +32,9 @@ app.command()(explain)
 app.command()(show)
 app.command()(score)
 app.command()(tune)
+app.command()(evaluate)
+app.command()(replace)
+app.command()(generate)
 app.command()(doctor)
 
 

@@ -29,12 +29,12 @@ _LINE = 76
 def print_results(console: Console, run: Run, results: Results) -> None:
     """The end of `explain`: every head, all heads together, and where the run is."""
     summary = results.summary
-    tested = _count(summary.texts["test"], "test text")
+    tested = count(summary.texts["test"], "test text")
     console.print()
     console.print(
         Text.assemble(
-            (_short(run.model.name), "bold"),
-            f": {_count(summary.heads, 'head')}, IoU on {tested}",
+            (short(run.model.name), "bold"),
+            f": {count(summary.heads, 'head')}, IoU on {tested}",
             ("  in hundredths, by layer and head", "dim"),
         )
     )
@@ -48,13 +48,13 @@ def print_results(console: Console, run: Run, results: Results) -> None:
     _add_baselines(table, summary.baselines)
     terms = summary.terms
     table.add_row("terms", f"median {terms.median:g}, mean {terms.mean:.1f}, at most {terms.max}")
-    table.add_row("coverage", _share(summary.coverage))
-    table.add_row("prefix-consistent", _share(summary.prefix_consistent))
+    table.add_row("coverage", share(summary.coverage))
+    table.add_row("prefix-consistent", share(summary.prefix_consistent))
     if summary.categories:
         by_number = sorted(summary.categories.items(), key=lambda item: -item[1])
-        table.add_row("what heads do", _listed(f"{name} {number}" for name, number in by_number))
+        table.add_row("what heads do", listed(f"{name} {number}" for name, number in by_number))
     if summary.seconds:
-        stages = _listed(f"{name} {duration(took)}" for name, took in summary.seconds.items())
+        stages = listed(f"{name} {duration(took)}" for name, took in summary.seconds.items())
         table.add_row("time", duration(sum(summary.seconds.values())))
         table.add_row("", Text(stages, "dim"))
     if summary.peak_memory_mb:
@@ -81,8 +81,8 @@ def print_score(console: Console, run: Run, source: str, score: Score) -> None:
     console.print()
     console.print(
         Text.assemble(
-            (_short(run.model.name), "bold"),
-            f": {_count(score.heads, 'head')}, IoU on {_count(score.texts, 'text')} of {source}",
+            (short(run.model.name), "bold"),
+            f": {count(score.heads, 'head')}, IoU on {count(score.texts, 'text')} of {source}",
             ("  in hundredths, by layer and head", "dim"),
         )
     )
@@ -97,8 +97,8 @@ def print_score(console: Console, run: Run, source: str, score: Score) -> None:
     terms = score.terms
     table.add_row("terms", f"median {terms.median:g}, mean {terms.mean:.1f}, at most {terms.max}")
     table.add_row("tokens", f"{score.tokens:,}")
-    table.add_row("coverage", _share(score.coverage))
-    table.add_row("prefix-consistent", _share(score.prefix_consistent))
+    table.add_row("coverage", share(score.coverage))
+    table.add_row("prefix-consistent", share(score.prefix_consistent))
     console.print(table)
     failed = [(row.head, row.status) for row in score.by_head if row.status != "ok"]
     if failed:
@@ -144,15 +144,15 @@ def print_diagnosis(console: Console, diagnosis: Mapping[str, Any]) -> None:
     )
     table.add_row("python", f"{versions['python']} on {diagnosis['system']}")
     rest = [n for n in versions if n not in ("headscript", "vocabulary", "python")]
-    table.add_row("libraries", _listed(f"{name} {versions[name] or 'missing'}" for name in rest))
+    table.add_row("libraries", listed(f"{name} {versions[name] or 'missing'}" for name in rest))
     cpu, memory = diagnosis["cpu"], diagnosis["memory_gb"]
     table.add_row(
-        "cpu", f"{_count(cpu['cores'], 'core')}, torch uses {_count(cpu['threads'], 'thread')}"
+        "cpu", f"{count(cpu['cores'], 'core')}, torch uses {count(cpu['threads'], 'thread')}"
     )
     known = [f"{size:g} GB {name}" for name, size in memory.items() if size is not None]
     table.add_row("memory", ", ".join(known) or "not known")
     gpus = [f"{name}: {kind}" for name, kind in diagnosis["devices"].items() if name != "cpu"]
-    table.add_row("accelerators", _mark(bool(gpus), _listed(gpus) or "none; models run on the cpu"))
+    table.add_row("accelerators", _mark(bool(gpus), listed(gpus) or "none; models run on the cpu"))
     cache = diagnosis["cache"]
     table.add_row(
         "cache",
@@ -165,7 +165,7 @@ def print_diagnosis(console: Console, diagnosis: Mapping[str, Any]) -> None:
         )
     for extra, packages in diagnosis["extras"].items():
         missing = [name for name, found in packages.items() if found is None]
-        here = _listed(f"{name} {found}" for name, found in packages.items() if found)
+        here = listed(f"{name} {found}" for name, found in packages.items() if found)
         advice = f"missing {', '.join(missing)}: pip install 'headscript[{extra}]'"
         table.add_row(f"extra {extra}", _mark(not missing, advice if missing else here))
     pipeline = diagnosis["spacy_pipeline"]
@@ -236,7 +236,7 @@ def _head_facts(row: HeadResult) -> Table:
     others = {"select": row.select_iou, "fit": row.fit_iou}
     known = [f"{name} {iou:.3f}" for name, iou in others.items() if iou is not None]
     if known:
-        table.add_row("", _listed(known))
+        table.add_row("", listed(known))
     if row.intended_iou is not None:
         table.add_row("its own program", f"{row.intended_iou:.3f}")
     if row.best_iou is not None:
@@ -280,7 +280,7 @@ def _print_sighting(console: Console, name: str, sighting: Sighting) -> None:
 
 
 def _print_uncovered(console: Console, failed: Sequence[tuple[str, str]], most: int = 5) -> None:
-    console.print(f"{_count(len(failed), 'head')} without a working program:", style="yellow")
+    console.print(f"{count(len(failed), 'head')} without a working program:", style="yellow")
     for head, reason in failed[:most]:
         console.print(f"  {head}  {reason}", markup=False)
     if len(failed) > most:
@@ -290,7 +290,7 @@ def _print_uncovered(console: Console, failed: Sequence[tuple[str, str]], most: 
 def _add_baselines(table: Table, baselines: Mapping[str, float]) -> None:
     if baselines:
         ordered = sorted(baselines.items(), key=lambda item: -item[1])
-        table.add_row("baselines", _listed(f"{name} {iou:.2f}" for name, iou in ordered))
+        table.add_row("baselines", listed(f"{name} {iou:.2f}" for name, iou in ordered))
 
 
 def _facts() -> Table:
@@ -310,11 +310,12 @@ def _mark(good: bool, value: str) -> Text:
     return Text.assemble(("✓ ", "green") if good else ("– ", "dim"), value)
 
 
-def _share(share: float) -> str:
-    return f"{100 * share:.4g} %"
+def share(part: float) -> str:
+    """A part of a whole, in per cent."""
+    return f"{100 * part:.4g} %"
 
 
-def _listed(items: Iterable[str], width: int = _LINE) -> str:
+def listed(items: Iterable[str], width: int = _LINE) -> str:
     """Items in lines of at most `width`, broken between items only."""
     lines = [""]
     for item in items:
@@ -325,11 +326,12 @@ def _listed(items: Iterable[str], width: int = _LINE) -> str:
     return "\n".join(lines)
 
 
-def _short(model: str) -> str:
+def short(model: str) -> str:
     """The last part of a path; a hub id as it is."""
     is_path = model.count("/") > 1 or model.startswith((".", "/", "~"))
     return model.rstrip("/").split("/")[-1] if is_path else model
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """So many of something, in the singular or the plural."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -138,7 +138,7 @@ def _tally(
     of_layer: dict[int, list[Head]] = {}
     for head in heads:
         of_layer.setdefault(head.layer, []).append(head)
-    mean = _mean_by_position(run, heads, max(map(len, ids)))
+    mean = mean_by_position(run, heads, max(map(len, ids)))
     embeddings: Any = model.network.get_input_embeddings()
     table = embeddings.weight.detach()
     tally = _Tally(torch.zeros(len(heads), len(ids)), {}, {})
@@ -182,7 +182,7 @@ def _tally(
     return tally
 
 
-def _mean_by_position(run: Run, heads: Sequence[Head], longest: int) -> MeanByPosition | None:
+def mean_by_position(run: Run, heads: Sequence[Head], longest: int) -> MeanByPosition | None:
     """The mean patterns over the run's fit texts; None where their recording is gone."""
     if not (folder := run.recording_folder("fit")).is_dir():
         return None

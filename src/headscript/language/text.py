@@ -115,6 +115,17 @@ class Text:
         """The same tokens with the rows from another query on."""
         return self._part(0, len(self), first_query)
 
+    def chosen(self, places: Sequence[int]) -> Text:
+        """Some of the tokens as a text of their own."""
+        return Text(
+            [self.surfaces[place] for place in places],
+            [int(self.token_ids[place]) for place in places],
+            self.vocabulary_size,
+            causal=self.causal,
+            special=[self.special[place] for place in places],
+            embeddings=None if self.embeddings is None else self.embeddings[list(places)],
+        )
+
     def _part(self, start: int, stop: int, first_query: int = 0) -> Text:
         return Text(
             self.surfaces[start:stop],

@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
+from transformers import AttentionInterface, Cache, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
@@ -51,6 +51,8 @@ class Pass:
     """(B, K) 1 for a token and 0 for padding, those of the cache included; None: no padding."""
     cache: Any
     """The key-value cache that the pass goes on from, or None."""
+    real: Tensor | None = None
+    """(B, Q) bool, in place of a mask: False for padding among the tokens of this pass."""
 
 
 class PatternSource(Protocol):
@@ -60,7 +62,7 @@ class PatternSource(Protocol):
         """Get ready for a pass."""
 
     def end(self, cache: Any) -> None:
-        """The pass is over, and this is the cache it returned, or None."""
+        """The pass is over or has failed; this is the cache it returned, or None."""
 
     def patterns(self, layer: int, num_keys: int, device: torch.device) -> Replaced | None:
         """The patterns of a layer's replaced heads in this pass; None where it has none."""
@@ -275,21 +277,37 @@ def observed(
 def mixing(network: PreTrainedModel, source: PatternSource) -> Iterator[None]:
     """While inside, heads of which `source` has patterns mix their values by these.
 
+    Who observes the network meanwhile sees the patterns that it attends by.
+
     Raises HeadscriptError where the network does not dispatch through the AttentionInterface, where
     heads of it are replaced already, and, in a forward pass, where another attention implementation
     was set meanwhile or the pass does not say which tokens it is about.
     """
-    if any(door.source is not None for door in _doors_of(network)):
+    outer = _doors_of(network)
+    if any(door.source is not None for door in outer):
         raise HeadscriptError(
             "Heads of this model are replaced already; leave that `replaced` first, or replace all "
             "at once."
         )
-    backbone = network.base_model
+    # Some networks call their backbone's layers, not the backbone, so both may begin a pass.
+    entrances = {network, network.base_model}
+    inside: list[nn.Module] = []
 
     def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if torch.compiler.is_compiling():
+        if module in inside:  # the pass before was interrupted
+            inside.clear()
+        inside.append(module)
+        if len(inside) > 1:
+            return
+        if _is_compiled():
             raise HeadscriptError(
-                "A model with replaced heads cannot be compiled by torch.compile."
+                "A model with replaced heads cannot be compiled by torch.compile; leave it out, "
+                "and where `generate` compiles a static cache, say disable_compile=True."
+            )
+        if module not in entrances:
+            raise HeadscriptError(
+                "This is a copy of a model with replaced heads, and the programs did not come "
+                "along; copy the model before, and replace heads of the copy."
             )
         if any(config._attn_implementation != ATTENTION_NAME for config in _configs(network)):
             raise HeadscriptError(
@@ -299,12 +317,23 @@ def mixing(network: PreTrainedModel, source: PatternSource) -> Iterator[None]:
         source.begin(_pass_of(module, args, kwargs))
 
     def end(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        source.end(getattr(output, "past_key_values", None))
+        if inside:
+            inside.pop()
+        if not inside:
+            source.end(_cache_in(output))
 
-    with _open(network, _Door((), lambda layer, weights: None, source)):
+    layers, on_pattern = (
+        (outer[0].layers, outer[0].on_pattern) if outer else ((), lambda layer, weights: None)
+    )
+    with _open(network, _Door(layers, on_pattern, source)):
         hooks = [
-            backbone.register_forward_pre_hook(begin, with_kwargs=True),
-            backbone.register_forward_hook(end),
+            hook
+            for entrance in entrances
+            for hook in (
+                entrance.register_forward_pre_hook(begin, with_kwargs=True),
+                # Called after an exception too, with None as the output.
+                entrance.register_forward_hook(end, always_call=True),
+            )
         ]
         try:
             yield
@@ -313,21 +342,65 @@ def mixing(network: PreTrainedModel, source: PatternSource) -> Iterator[None]:
                 hook.remove()
 
 
+def _is_compiled() -> bool:
+    """Whether torch.compile is at work, be it that it gave up on the function that asks."""
+    if torch.compiler.is_compiling():
+        return True
+    try:
+        from torch._C._dynamo.eval_frame import get_eval_frame_callback
+    except ImportError:  # no public name says it
+        return False
+    return callable(get_eval_frame_callback())
+
+
 def _pass_of(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pass:
     given = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
     given = {**given, **given.get("kwargs", {})}
     token_ids, mask = given.get("input_ids"), given.get("attention_mask")
+    cache, positions = given.get("past_key_values"), given.get("position_ids")
     if token_ids is None:
         raise HeadscriptError(
             "Programs read tokens, so a model with replaced heads needs input_ids, not "
             "inputs_embeds."
         )
-    if isinstance(mask, Tensor) and mask.ndim != 2:
+    if isinstance(mask, Tensor) and mask.ndim == 2:
+        return Pass(token_ids, mask, cache)
+    if mask is not None:
+        if not getattr(cache, "is_compileable", False):
+            raise HeadscriptError(
+                "A model with replaced heads takes an attention mask of tokens, (batch, tokens), "
+                "and not one of queries and keys."
+            )
+        return Pass(token_ids, None, cache, _real_tokens(mask, token_ids, cache))
+    if cache is None and isinstance(positions, Tensor) and bool((positions.diff() != 1).any()):
         raise HeadscriptError(
-            "A model with replaced heads takes an attention mask of tokens, (batch, tokens), and "
-            f"not one of {mask.ndim} axes."
+            "A model with replaced heads takes one text a row, and these position_ids begin anew "
+            "or leap within a row; give the texts as rows of a batch, with an attention mask."
         )
-    return Pass(token_ids, mask if isinstance(mask, Tensor) else None, given.get("past_key_values"))
+    return Pass(token_ids, None, cache)
+
+
+def _real_tokens(mask: Any, token_ids: Tensor, cache: Any) -> Tensor | None:
+    """Which tokens of a pass are no padding, (B, Q), by the mask of queries and keys that
+    `generate` makes for a static cache: (B, 1, Q, K), or one for each kind of layer.
+
+    Padding is a token that not even itself may look at.
+    """
+    masks = list(mask.values()) if isinstance(mask, dict) else [mask]
+    found = next((found for found in masks if found is not None), None)
+    if found is None:
+        return None
+    num_queries, num_keys = token_ids.shape[1], found.shape[-1]
+    first = min(int(cache.get_seq_length()), num_keys - num_queries)
+    own: Tensor = found[:, 0].diagonal(first, dim1=1, dim2=2)
+    return own if own.dtype == torch.bool else own > torch.finfo(own.dtype).min / 2
+
+
+def _cache_in(output: Any) -> Any:
+    """The key-value cache in a network's output, which may be a plain tuple; None without one."""
+    if isinstance(output, tuple):
+        return next((part for part in output if isinstance(part, Cache)), None)
+    return getattr(output, "past_key_values", None)
 
 
 def _doors_of(network: PreTrainedModel) -> list[_Door]:

@@ -6,8 +6,10 @@ computes each such factor once a text, and the scores of a group of programs as
 
     scores[p] = sum over relations r of  r * (Q_pr^T diag(constants_pr) K_pr)
 
-one batched matrix product a relation. Gradients reach the constants through the same products.
-Programs of another form are evaluated one by one.
+one batched matrix product a relation. Gradients reach the constants through the same products. For
+few rows, as of a text that grows token by token, so many products would take longer than what they
+compute: the addends of all programs are then gathered and summed in one go. Programs of another
+form are evaluated one by one.
 
 Shapes: texts B, programs P, rows of queries Q (all n, or the last ones), keys n.
 """
@@ -23,10 +25,15 @@ import torch
 from torch import Tensor
 
 from headscript.language import Text
-from headscript.programs.interpreter import Factors, Part, Scope
+from headscript.programs.factors import Products, Properties, Reading, Relations
 from headscript.programs.program import Program
 
+FEW_ROWS = 16
+"""Up to so many rows, of all texts together, are evaluated by gathering."""
 _NO_RELATION = -1
+
+Addend = tuple[int, int, int, int]
+"""Its query factor, key factor, constant and sign."""
 
 
 @dataclass
@@ -42,6 +49,11 @@ class Features:
     """(B, relations, Q, n)."""
     hidden: Tensor
     """(B or 1, Q, n) bool: the keys that a query may not look at."""
+
+    @property
+    def few_rows(self) -> bool:
+        """Whether they are so few that it is best to evaluate all programs of a bank in one go."""
+        return self.query.shape[0] * self.query.shape[2] <= FEW_ROWS
 
     def cut(self, length: int) -> Features:
         """The keys of the first tokens alone, for texts that go on from there."""
@@ -80,13 +92,47 @@ class _Layout:
     sign: Tensor
     """(p, m) 1, -1, or 0 for padding."""
 
-    def to(self, device: torch.device) -> _Layout:
-        return _Layout(
-            self.relation,
-            *(
-                t.to(device)
-                for t in (self.programs, self.query, self.key, self.constant, self.sign)
-            ),
+    @classmethod
+    def of(cls, relation: int, sums: dict[int, list[Addend]], device: torch.device) -> _Layout:
+        longest = max(len(addends) for addends in sums.values())
+        padded = [addends + [(0, 0, 0, 0)] * (longest - len(addends)) for addends in sums.values()]
+        columns = torch.tensor(padded, device=device).unbind(-1)
+        return cls(relation, torch.tensor(list(sums), device=device), *columns)
+
+
+@dataclass(frozen=True)
+class _Bags:
+    """The addends of a group one after the other, in bags of one relation and program."""
+
+    program: Tensor
+    """(bags,) which program of the group."""
+    relation: Tensor
+    """(bags of a relation,): those without one come first."""
+    start: Tensor
+    """(bags,) its first addend."""
+    query: Tensor
+    """(addends,)"""
+    key: Tensor
+    constant: Tensor
+    sign: Tensor
+
+    @classmethod
+    def of(cls, sums: dict[int, dict[int, list[Addend]]], device: torch.device) -> _Bags:
+        bags = [
+            (relation, program, addends)
+            for relation, of_programs in sorted(sums.items())
+            for program, addends in of_programs.items()
+        ]
+        starts = [0]
+        for _, _, addends in bags:
+            starts.append(starts[-1] + len(addends))
+        related = [relation for relation, _, _ in bags if relation != _NO_RELATION]
+        table = torch.tensor([a for _, _, addends in bags for a in addends], device=device)
+        return cls(
+            torch.tensor([program for _, program, _ in bags], device=device),
+            torch.tensor(related, dtype=torch.long, device=device),
+            torch.tensor(starts[:-1], device=device),
+            *table.unbind(1),
         )
 
 
@@ -96,32 +142,47 @@ class Group:
 
     programs: list[int]
     """Their places in the bank."""
-    layouts: list[_Layout] = field(default_factory=list)
+    sums: dict[int, dict[int, list[Addend]]] = field(default_factory=dict)
+    """The addends by relation and by place in the group."""
     one_by_one: list[int] = field(default_factory=list)
     """Which of the group are not log-linear."""
-    _moved: dict[torch.device, list[_Layout]] = field(default_factory=dict)
+    _layouts: dict[torch.device, list[_Layout]] = field(default_factory=dict)
+    _bags: dict[torch.device, _Bags] = field(default_factory=dict)
 
-    def layouts_on(self, device: torch.device) -> list[_Layout]:
-        """The layouts on a device."""
-        if device not in self._moved:
-            self._moved[device] = [layout.to(device) for layout in self.layouts]
-        return self._moved[device]
+    def layouts(self, device: torch.device) -> list[_Layout]:
+        """The addends for matrix products, on a device."""
+        if device not in self._layouts:
+            with torch.inference_mode(False):  # they are kept, and may be used with gradients
+                self._layouts[device] = [
+                    _Layout.of(relation, sums, device)
+                    for relation, sums in sorted(self.sums.items())
+                ]
+        return self._layouts[device]
+
+    def bags(self, device: torch.device) -> _Bags:
+        """The addends to be gathered, on a device."""
+        if device not in self._bags:
+            with torch.inference_mode(False):
+                self._bags[device] = _Bags.of(self.sums, device)
+        return self._bags[device]
 
 
 class Bank:
     """Programs that are evaluated together on the same texts."""
 
-    def __init__(self, programs: Sequence[Program]) -> None:
+    def __init__(self, programs: Sequence[Program], *, causal: bool = True) -> None:
         self.programs = list(programs)
         self.first_constant = [0]
         for program in self.programs:
             self.first_constant.append(self.first_constant[-1] + program.terms)
         # What stands without a constant has this one, behind all others.
         self._one = self.first_constant[-1]
-        self._query = _Columns()
-        self._key = _Columns()
-        self._relation = _Columns(identity=False)
-        self._addends = [self._read(index) for index in range(len(self.programs))]
+        self._properties = Properties()
+        self._query = Products(self._properties)
+        self._key = Products(self._properties)
+        self._relation = Relations()
+        self._addends = [self._read(index, causal) for index in range(len(self.programs))]
+        self._grows = all(program.prefix_consistent for program in self.programs)
 
     def constants(self) -> Tensor:
         """The constants of all programs, one after the other, float32."""
@@ -138,71 +199,71 @@ class Bank:
     def group(self, programs: Sequence[int]) -> Group:
         """Make some programs ready to be evaluated together."""
         group = Group(list(programs))
-        by_relation: dict[int, dict[int, list[tuple[int, int, int, int]]]] = {}
         for place, program in enumerate(programs):
             addends = self._addends[program]
             if addends is None:
                 group.one_by_one.append(place)
                 continue
-            for relation, *addend in addends:
-                sums = by_relation.setdefault(relation, {})
-                sums.setdefault(place, []).append(tuple(addend))  # type: ignore[arg-type]
-        padding = (0, 0, self._one, 0)
-        for relation, sums in sorted(by_relation.items()):
-            longest = max(len(addends) for addends in sums.values())
-            table = torch.tensor(
-                [addends + [padding] * (longest - len(addends)) for addends in sums.values()]
-            )
-            group.layouts.append(_Layout(relation, torch.tensor(list(sums)), *table.unbind(-1)))
+            for relation, addend in addends:
+                group.sums.setdefault(relation, {}).setdefault(place, []).append(addend)
         return group
 
     def features(self, texts: Sequence[Text], before: Features | None = None) -> Features:
         """Compute what the programs need of texts, each once.
 
-        Texts that go on from `before` (their `first_query` says from where) only have what is new
-        computed; their keys are joined to those of before.
+        Rows are those from each text's `first_query` on. Texts that go on from `before` only have
+        the keys computed that are new; the others are taken from there.
         """
+        if not self._grows:  # what is known of a token may change with later ones
+            before = None
         longest = max(len(text) for text in texts)
         rows = max(len(text) - text.first_query for text in texts)
         query = torch.zeros(len(texts), len(self._query), rows)
         key = torch.zeros(len(texts), len(self._key), longest)
         relation = torch.zeros(len(texts), len(self._relation), rows, longest)
         for number, text in enumerate(texts):
-            first, reader = text.first_query, _Reader(text)
+            first, n = text.first_query, len(text)
+            known = first if before is not None else 0
             if before is not None:
-                key[number, :, :first] = before.key[number, :, :first]
-            if first == len(text):
-                continue
-            for index, parts in self._query:
-                query[number, index, : reader.new] = reader.property(parts)
-            for index, parts in self._key:
-                key[number, index, first : len(text)] = reader.property(parts)
-            for index, parts in self._relation:
-                relation[number, index, : reader.new, : len(text)] = reader.relation(parts)
+                key[number, :, :known] = before.key[number, :, :known]
+            # A text without new queries shows no row of what is alike in all rows.
+            reading = Reading(text if first < n else text.from_first_query())
+            if known < n:
+                values = self._properties.values(reading, n - known)
+                key[number, :, known:n] = self._key.of(values)
+                query[number, :, : n - first] = self._query.of(values[:, first - known :])
+            if first < n:
+                self._relation.fill(reading, relation[number, :, : n - first, :n])
         return Features(list(texts), query, key, relation, _hidden(texts, rows, longest))
 
     def patterns(self, group: Group, features: Features, constants: Tensor | None = None) -> Tensor:
         """The patterns of a group on texts, (B, P, Q, n) float32, on the features' device.
 
         `constants` stands for those of the programs and may ask for gradients. Rows and keys of
-        padding hold nothing of meaning.
+        padding hold nothing of meaning. Raises ProgramError for a value that is no pattern.
         """
         device = features.query.device
         values = (self.constants() if constants is None else constants).to(device)
         values = torch.cat([values, values.new_ones(1)])
         with torch.autocast(device.type, enabled=False):
-            patterns: Tensor = _LogLinear.apply(values, features, group)  # type: ignore[no-untyped-call]
-        if group.one_by_one:
-            single = [
-                self._one_by_one(group.programs[place], features, constants)
-                for place in group.one_by_one
-            ]
-            places = torch.tensor(group.one_by_one, device=device)
-            patterns = patterns.index_copy(1, places, torch.stack(single, 1).to(device))
+            if features.few_rows and not (values.requires_grad and torch.is_grad_enabled()):
+                patterns = _softmax(_gathered(values.detach(), features, group), features)
+            else:
+                patterns = _LogLinear.apply(values, features, group)  # type: ignore[no-untyped-call]
+        single = set(group.one_by_one)
+        # A row in which any score is NaN or infinite is NaN, at its first key as everywhere.
+        broken = patterns[..., 0].isnan()
+        if bool(broken.any()):
+            single.update(broken.any(-1).any(0).nonzero().flatten().tolist())
+        if single:
+            places = sorted(single)
+            found = [self._one_by_one(group.programs[p], features, constants) for p in places]
+            index = torch.tensor(places, device=device)
+            patterns = patterns.index_copy(1, index, torch.stack(found, 1).to(device))
         return patterns
 
     def _one_by_one(self, program: int, features: Features, constants: Tensor | None) -> Tensor:
-        """(B, Q, n) of a program that is not log-linear."""
+        """(B, Q, n) of a program as it says itself, which refuses what is no pattern."""
         values = None if constants is None else self.values_of(program, constants)
         rows, longest = features.hidden.shape[-2:]
         found = []
@@ -212,81 +273,29 @@ class Bank:
             found.append(torch.nn.functional.pad(pattern, (0, right, 0, below)))
         return torch.stack(found)
 
-    def _read(self, index: int) -> list[tuple[int, int, int, int, int]] | None:
-        """A program's addends as (relation, query, key, constant, sign); None: not log-linear."""
+    def _read(self, index: int, causal: bool) -> list[tuple[int, Addend]] | None:
+        """A program's addends, each with its relation; None where it has another form."""
         form = self.programs[index].log_linear
-        if form is None:
+        if form is None or (form.causal and not causal):
             return None
         places = {name: number for number, name in enumerate(self.programs[index].constants)}
         start = self.first_constant[index]
         found = []
         for addend in form.addends:
-            factors: Factors = addend.feature.as_factors()
+            factors = addend.feature.as_factors()
             constant = self._one if addend.constant is None else start + places[addend.constant]
             found.append(
                 (
-                    self._relation.place(factors.relation),
-                    self._query.place(factors.query),
-                    self._key.place(factors.key),
-                    constant,
-                    addend.sign,
+                    self._relation.place(factors.relation) if factors.relation else _NO_RELATION,
+                    (
+                        self._query.place(factors.query),
+                        self._key.place(factors.key),
+                        constant,
+                        addend.sign,
+                    ),
                 )
             )
         return found
-
-
-class _Columns:
-    """Distinct factors, numbered; the empty product is number 0, or none (-1)."""
-
-    def __init__(self, *, identity: bool = True) -> None:
-        self._identity = identity
-        self._places: dict[tuple[str, ...], int] = {(): 0 if identity else _NO_RELATION}
-        self._parts: list[tuple[Part, ...]] = [()] if identity else []
-
-    def place(self, parts: tuple[Part, ...]) -> int:
-        name = tuple(sorted(part.canonical for part in parts))
-        if name not in self._places:
-            self._places[name] = len(self._parts)
-            self._parts.append(parts)
-        return self._places[name]
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def __iter__(self) -> Any:
-        return enumerate(self._parts)
-
-
-class _Reader:
-    """Reads factors off one text; of a text that goes on, for its new tokens alone."""
-
-    def __init__(self, text: Text) -> None:
-        self.scope = Scope(text, {})
-        self.new = len(text) - text.first_query
-        self._tails: dict[int, Scope] = {}
-
-    def property(self, parts: tuple[Part, ...]) -> Tensor | float:
-        """The product of token properties, for the new tokens."""
-        found: Tensor | float = 1.0
-        for part in parts:
-            value: Tensor = part.evaluate(self._scope_for(part.reach))[-self.new :]
-            found = value if isinstance(found, float) else found * value
-        return found
-
-    def relation(self, parts: tuple[Part, ...]) -> Tensor | float:
-        """The product of values a pair, for the new queries."""
-        found: Tensor | float = parts[0].evaluate(self.scope)
-        for part in parts[1:]:
-            found = found * part.evaluate(self.scope)
-        return found
-
-    def _scope_for(self, reach: int | None) -> Scope:
-        """The text, or as much of its end as something of that reach needs."""
-        if reach is None or self.scope.text.first_query <= reach:
-            return self.scope
-        if reach not in self._tails:
-            self._tails[reach] = Scope(self.scope.text.tail(self.new + reach), {})
-        return self._tails[reach]
 
 
 def _hidden(texts: Sequence[Text], rows: int, longest: int) -> Tensor:
@@ -298,8 +307,50 @@ def _hidden(texts: Sequence[Text], rows: int, longest: int) -> Tensor:
         if len(firsts) > 1:
             firsts = torch.tensor([text.first_query for text in texts])
         return places > (firsts[:, None] + torch.arange(rows))[:, :, None]
-    lengths = torch.tensor([len(text) for text in texts])
+    lengths = torch.tensor([max(1, len(text)) for text in texts])
     return (places >= lengths[:, None])[:, None].expand(-1, rows, -1)
+
+
+def _softmax(scores: Tensor, features: Features) -> Tensor:
+    """Scores (B, P, Q, n), which are used up, to patterns."""
+    return scores.masked_fill_(features.hidden[:, None], -math.inf).softmax(-1)
+
+
+def _multiplied(values: Tensor, features: Features, group: Group) -> Tensor:
+    """The scores of a group, (B, P, Q, n): a batched product a relation."""
+    batch, (rows, keys) = len(features.texts), features.hidden.shape[-2:]
+    scores = values.new_zeros(batch, len(group.programs), rows, keys)
+    for layout in group.layouts(values.device):
+        by_query = features.query[:, layout.query]  # (B, p, m, Q)
+        by_query = by_query * (values[layout.constant] * layout.sign)[..., None]
+        found = by_query.transpose(2, 3) @ features.key[:, layout.key]  # (B, p, Q, n)
+        if layout.relation != _NO_RELATION:
+            found *= features.relation[:, layout.relation, None]
+        scores.index_add_(1, layout.programs, found)
+    return scores
+
+
+def _gathered(values: Tensor, features: Features, group: Group) -> Tensor:
+    """The same, row by row."""
+    batch, (rows, keys) = len(features.texts), features.hidden.shape[-2:]
+    scores = values.new_zeros(batch, len(group.programs), rows, keys)
+    if not group.sums:
+        return scores
+    bags = group.bags(values.device)
+    weights = values[bags.constant] * bags.sign
+    related = len(bags.program) - len(bags.relation)  # the first bag that has a relation
+    for text in range(batch):
+        for row in range(rows):
+            summed = torch.nn.functional.embedding_bag(  # (bags, n)
+                bags.key,
+                features.key[text],
+                bags.start,
+                mode="sum",
+                per_sample_weights=weights * features.query[text, :, row][bags.query],
+            )
+            summed[related:] *= features.relation[text, :, row][bags.relation]
+            scores[text, :, row].index_add_(0, bags.program, summed)
+    return scores
 
 
 class _LogLinear(torch.autograd.Function):
@@ -307,17 +358,7 @@ class _LogLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, features: Features, group: Group) -> Tensor:
-        batch, (rows, keys) = len(features.texts), features.hidden.shape[-2:]
-        scores = values.new_zeros(batch, len(group.programs), rows, keys)
-        for layout in group.layouts_on(values.device):
-            by_query = features.query[:, layout.query]  # (B, p, m, Q)
-            by_query = by_query * (values[layout.constant] * layout.sign)[..., None]
-            found = by_query.transpose(2, 3) @ features.key[:, layout.key]  # (B, p, Q, n)
-            if layout.relation != _NO_RELATION:
-                found *= features.relation[:, layout.relation, None]
-            scores.index_add_(1, layout.programs, found)
-        scores.masked_fill_(features.hidden[:, None], -math.inf)
-        patterns = scores.softmax(-1)
+        patterns = _softmax(_multiplied(values, features, group), features)
         ctx.features, ctx.group, ctx.num_values = features, group, len(values)
         ctx.save_for_backward(patterns)
         return patterns
@@ -329,7 +370,7 @@ class _LogLinear(torch.autograd.Function):
         of_scores = grad * patterns
         of_scores -= patterns * of_scores.sum(-1, keepdim=True)
         of_values = grad.new_zeros(ctx.num_values)
-        for layout in group.layouts_on(grad.device):
+        for layout in group.layouts(grad.device):
             found = of_scores.index_select(1, layout.programs)
             if layout.relation != _NO_RELATION:
                 found *= features.relation[:, layout.relation, None]

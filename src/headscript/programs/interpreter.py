@@ -521,8 +521,7 @@ def _weighted_sum(scope: Scope, addends: list[tuple[int, Evaluate | None, Evalua
             total.add_(feature, alpha=sign if weight is None else sign * weight)
             continue
         value = feature if weight is None else weight * feature
-        if total is None:
-            total = value
-        else:
-            total = total + value if sign > 0 else total - value
+        if sign < 0:
+            value = -value
+        total = value if total is None else total + value
     return total

@@ -1,0 +1,143 @@
+"""What replacing heads costs, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from headscript.cli.tables import count, listed, share, short
+
+if TYPE_CHECKING:
+    from headscript.evaluation.replacing import ReplacementCurve
+    from headscript.evaluation.sweep import Point
+    from headscript.runs import Run
+
+_ORDERS = {
+    "cost": "least cost alone first",
+    "greedy": "least cost beside those replaced first",
+    "iou": "highest IoU first",
+}
+_SHORT_ORDERS = {"cost": "by cost", "greedy": "greedily", "iou": "by IoU"}
+
+
+def print_curve(
+    console: Console,
+    run: Run,
+    source: str | None,
+    curve: ReplacementCurve,
+    files: Sequence[Path],
+) -> None:
+    """The end of `replace`: the best order in full, and perplexities of all else beside it."""
+    best = curve.curve[0].order
+    console.print()
+    texts = count(curve.texts, "text" if source else "test text")
+    console.print(
+        Text.assemble(
+            (short(run.model.name), "bold"),
+            f": heads replaced by the programs '{curve.version}', on {texts}",
+            f" of {source}" if source else "",
+        ),
+        soft_wrap=True,
+    )
+    low, high = curve.base_ci95
+    console.print(
+        f"perplexity of the model as it is {curve.base_perplexity:.2f}, 95 % interval {low:.2f} to "
+        f"{high:.2f}, over {count(curve.predicted, 'token')}",
+        soft_wrap=True,
+    )
+    console.print()
+    console.print(Text(f"{_ORDERS[best]}, the best order", "bold"))
+    own = [p for p in curve.curve if p.order == best and p.programs == curve.version]
+    console.print(_in_full(own))
+    rest: dict[str, dict[float, Point]] = {}
+    for point in curve.curve:
+        if point not in own:
+            name = point.programs
+            if name == curve.version:
+                name = f"programs, {_SHORT_ORDERS[point.order]}"
+            rest.setdefault(name, {})[point.fraction] = point
+    if rest:
+        console.print()
+        console.print(
+            Text("perplexity increase, other orders and what else takes their place", "bold")
+        )
+        console.print(_side_by_side([point.fraction for point in own], rest))
+    console.print()
+    if curve.spearman is not None and curve.spearman_ci95 is not None:
+        low, high = curve.spearman_ci95
+        console.print(
+            f"Rank correlation (Spearman) of IoU and cost over {len(curve.by_head)} heads: "
+            f"{curve.spearman:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}",
+            soft_wrap=True,
+        )
+    _print_reservations(console, curve)
+    console.print(Text(listed(map(str, files)), "dim"), soft_wrap=True)
+
+
+def _in_full(points: Sequence[Point]) -> Table:
+    table = _table(
+        "replaced", "heads", "perplexity", "95 % interval", "KL", "same top token", "coverage"
+    )
+    for point in points:
+        low, high = point.ci95
+        table.add_row(
+            share(point.fraction),
+            str(point.heads),
+            Text(_increase(point.perplexity_increase), "bold"),
+            f"{_increase(low)} to {_increase(high)}",
+            f"{point.kl:.4f}",
+            f"{point.top1_agreement:.1%}".replace("%", " %"),
+            share(round(point.coverage, 4)),
+        )
+    return table
+
+
+def _side_by_side(fractions: Sequence[float], rest: Mapping[str, Mapping[float, Point]]) -> Table:
+    table = _table("", *map(share, fractions))
+    table.columns[0].justify = "left"
+    for name, points in rest.items():
+        cells = [
+            _increase(points[fraction].perplexity_increase) if fraction in points else ""
+            for fraction in fractions
+        ]
+        table.add_row(name, *cells)
+    return table
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _increase(increase: float) -> str:
+    """An increase in per cent, with as many digits as say something."""
+    digits = 1 if abs(increase) < 0.9995 else 0
+    return f"{100 * increase:+,.{digits}f} %"
+
+
+def _print_reservations(console: Console, curve: ReplacementCurve) -> None:
+    said = [f"{name} is left out: {reason}." for name, reason in curve.left_out.items()]
+    if not curve.prefix_consistent:
+        said.append(
+            "Not all programs are prefix-consistent: they see tokens that are yet to be predicted, "
+            "so these are no perplexities of a language model."
+        )
+    if curve.seen:
+        said.append(
+            f"The run fitted or chose its programs on {curve.seen} of these texts: their numbers "
+            "are too good."
+        )
+    for line in said:
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
+    if curve.failures:
+        failing = count(len(curve.failures), "head")
+        console.print(f"{failing} whose program fails kept their own attention:", style="yellow")
+        for head, reason in list(curve.failures.items())[:5]:
+            console.print(f"  {head}  {reason}", markup=False, soft_wrap=True)

@@ -1,0 +1,81 @@
+"""What replacing heads costs, as files of the run: JSON, a table, and figures."""
+
+from __future__ import annotations
+
+import io
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from headscript.errors import HeadscriptError
+from headscript.evaluation.replacing import ReplacementCurve
+from headscript.runs import Run
+
+OWN_TEXTS = "test"
+"""The name of the run's own test texts."""
+
+
+def draws_figures(asked: bool | None) -> bool:
+    """Whether figures are drawn: as asked (None: where matplotlib is here).
+
+    Raises HeadscriptError where they are asked for and matplotlib is missing.
+    """
+    here = find_spec("matplotlib") is not None
+    if asked and not here:
+        raise HeadscriptError(
+            "Figures are drawn by matplotlib, which is not here: pip install "
+            "'headscript[figures]', or leave them out (--no-figures)."
+        )
+    return here if asked is None else asked
+
+
+def write_replacement(
+    run: Run, curve: ReplacementCurve, source: str | None = None, *, figures: bool = True
+) -> list[Path]:
+    """Write RUN/replacement/VERSION/TEXTS.json and .parquet, and two figures; gives their paths.
+
+    `source` is the name or the path of the texts, None for the run's own; the run must be open for
+    writing. Figures need matplotlib; that of IoU and cost is left out where costs are not known.
+    """
+    stem = f"replacement/{curve.version}/{texts_name(source)}"
+    contents: dict[str, bytes] = {f"{stem}.parquet": _table(curve)}
+    if figures:
+        from headscript.report.replacement_figures import cost_figure, curve_figure
+
+        contents[f"{stem}-perplexity.png"] = curve_figure(curve)
+        if curve.by_head:
+            contents[f"{stem}-cost.png"] = cost_figure(curve)
+    for path, content in contents.items():
+        run.write(path, content)
+    # Last, so that where it is, all is.
+    whole = {"source": source or OWN_TEXTS, **curve.model_dump(mode="json")}
+    run.write_json(f"{stem}.json", whole)
+    return [run.directory / path for path in (f"{stem}.json", *contents)]
+
+
+def texts_name(source: str | None) -> str:
+    """A name for texts that can be that of a file: of a path its last part, without its ending."""
+    if source is None:
+        return OWN_TEXTS
+    path = Path(source).expanduser()
+    name = path.resolve().name if path.is_dir() else path.stem
+    return name or OWN_TEXTS
+
+
+def _table(curve: ReplacementCurve) -> bytes:
+    """A row for each order, fraction and what took the heads' place."""
+    import polars  # a tenth of a second that other commands need not pay
+
+    table = io.BytesIO()
+    polars.DataFrame([_row(point.model_dump()) for point in curve.curve]).write_parquet(table)
+    return table.getvalue()
+
+
+def _row(point: dict[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, value in point.items():
+        if name.endswith("ci95"):
+            row[f"{name}_low"], row[f"{name}_high"] = value
+        else:
+            row[name] = value
+    return row
