@@ -5,10 +5,12 @@ BIN := .venv/bin
 
 .PHONY: demo test lint format types docs clean
 
-# Explains every head of a real language model on the built-in stories.
+# Explains every head of a real language model on the built-in stories, then puts programs in the
+# place of a quarter of them and lets the model tell a story with and without.
 demo: .venv/.installed
-	@$(BIN)/headscript explain smollm2-135m --texts stories --max-texts 100 --max-tokens 128 \
-	  --fit-cells 60000 --out runs/demo
+	@$(BIN)/headscript explain smollm2-135m --texts stories --max-texts 90 --max-tokens 128 \
+	  --fit-cells 50000 --out runs/demo
+	@$(BIN)/headscript generate runs/demo --replace 0.25 "Once upon a time"
 
 test: .venv/.installed
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile

@@ -10,6 +10,7 @@
     RUN/versions/NAME/   the same programs with other constants, as 'headscript tune' leaves them
     RUN/costs/           what replacing each head costs, as 'headscript replace' measured it
     RUN/replacement/     what that command found, by version and texts
+    RUN/qa/              questions answered with heads replaced, by version
 
 Every file appears by a rename, so it is there as a whole or not at all: a run that was killed goes
 on with what is missing. One process at a time writes a run.

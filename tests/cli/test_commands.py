@@ -18,7 +18,7 @@ from headscript.runs import Run
 def test_help_names_the_commands(headscript: Command) -> None:
     answer = headscript("--help")
     assert answer.code == 0
-    for command in ("explain", "show", "score", "replace", "doctor"):
+    for command in ("explain", "show", "score", "replace", "generate", "doctor"):
         assert command in answer.out
         assert "--json" in headscript(command, "--help").out
 

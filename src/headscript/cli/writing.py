@@ -58,7 +58,7 @@ def print_effect(
         "replaced",
         Text(
             f"{heads} of {count(all_heads, 'head')} ({100 * heads / all_heads:.3g} %), programs "
-            f"'{comparison.version}', {_ORDERS[comparison.order]}"
+            f"'{comparison.version}', {_ORDERS.get(comparison.order, comparison.order)}"
         ),
     )
     for head, file in sorted(comparison.edits.items()):

@@ -21,7 +21,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,10 +29,10 @@ from headscript.errors import HeadscriptError
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head
 from headscript.models import Model
-from headscript.models.attention import Pass, Replaced, mixing, observed
+from headscript.models.attention import Pass, mixing, observed
 from headscript.models.probe import padding_id
 from headscript.programs.program import Program
-from headscript.replacement import Replacement
+from headscript.replacement import Replacement, Switch
 from headscript.tuning.divergence import Targets, divergence
 
 SHORTEST = 16
@@ -154,7 +153,7 @@ class CausalFit:
             fraction: self._all.restricted(order[: round(fraction * num_heads)])
             for fraction in {*schedule.stages, 1.0}
         }
-        self._source = _Switch()
+        self._source = Switch()
         self._targets: dict[int, Targets] = {}
         self._open = ExitStack()
         self._longest = max(map(len, usable))
@@ -301,7 +300,7 @@ class CausalFit:
 
     def _logits(self, ids: Tensor, mask: Tensor, source: Replacement | None) -> Tensor:
         """(B, n, vocabulary), with the heads of `source` replaced or as the model is."""
-        self._source.active = source
+        self._source.source = source
         device = self.model.device
         padded = not bool(mask.all())
         result = self.model.network(
@@ -309,24 +308,6 @@ class CausalFit:
         )
         logits: Tensor = result.logits
         return logits
-
-
-class _Switch:
-    """A source of patterns that can be exchanged between passes, or left out."""
-
-    def __init__(self) -> None:
-        self.active: Replacement | None = None
-
-    def begin(self, this: Pass) -> None:
-        if self.active is not None:
-            self.active.begin(this)
-
-    def end(self, cache: Any) -> None:
-        if self.active is not None:
-            self.active.end(cache)
-
-    def patterns(self, layer: int, num_keys: int, device: torch.device) -> Replaced | None:
-        return None if self.active is None else self.active.patterns(layer, num_keys, device)
 
 
 def _uniform(draw: torch.Generator) -> float:
