@@ -103,6 +103,7 @@ def test_the_command(own_run):
         (["--stages", "a"], "no list of fractions"),
         (["--stages", "1,0.5"], "grow"),
         (["--name", "found"], "choose another"),
+        (["--name", "zero"], "names a baseline"),
         (["--name", "../x"], "cannot name a version"),
         (["--start", "none"], "has no programs 'none'"),
         (["--order", "size"], "no order 'size'"),

@@ -1,7 +1,7 @@
 """How far a network's next-token distribution is from the original's, and its gradient.
 
 Of the original, the likeliest tokens of each place are kept and all others are one further outcome:
-a thousandth of the room, and a lower bound of the divergence that is tight where little is left.
+a three-hundredth of the room, and a lower bound of the divergence that is tight where little is left.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Targets:
     tokens: Tensor
     """(places, k) int32, the likeliest tokens."""
     weights: Tensor
-    """(places, k) their probabilities, float16."""
+    """(places, k) their probabilities, float32."""
 
     @classmethod
     def of(cls, logits: Tensor, kept: int = KEPT) -> Targets:
@@ -33,7 +33,7 @@ class Targets:
         found, tokens = [], []
         for chunk in torch.split(logits, _CHUNK):
             best = chunk.float().softmax(-1).topk(min(kept, chunk.shape[-1]))
-            found.append(best.values.half().cpu())
+            found.append(best.values.cpu())
             tokens.append(best.indices.int().cpu())
         return cls(torch.cat(tokens), torch.cat(found))
 

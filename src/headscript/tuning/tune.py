@@ -39,6 +39,7 @@ from headscript.tuning.retelling import Reteller
 _CHECKPOINT_SECONDS = 30
 _JUDGED_TOKENS = 3_000  # of the select texts, on which a version is judged
 _RETOLD_TEXTS = 12
+_BASELINES = ("intended", "uniform", "zero")  # what else stands in the column of versions
 
 DType = Literal["auto", "float32", "bfloat16"]
 
@@ -176,6 +177,8 @@ def _check(name: str, settings: TuneSettings) -> None:
         raise HeadscriptError(f"{name!r} cannot name a version: use letters, digits, - and _.")
     if name == FOUND:
         raise HeadscriptError(f"{FOUND!r} names the programs that explain wrote; choose another.")
+    if name in _BASELINES:
+        raise HeadscriptError(f"{name!r} names a baseline of 'headscript replace'; choose another.")
     for fraction in settings.stages:
         head_count(fraction, 1)
     if not settings.stages or list(settings.stages) != sorted(set(settings.stages)):
