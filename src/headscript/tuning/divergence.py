@@ -1,7 +1,7 @@
 """How far a network's next-token distribution is from the original's, and its gradient.
 
 Of the original, the likeliest tokens of each place are kept and all others are one further outcome:
-a three-hundredth of the room, and a lower bound of the divergence that is tight where little is left.
+a small part of the room, and a lower bound of the divergence that is tight where little is left.
 """
 
 from __future__ import annotations
