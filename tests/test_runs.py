@@ -19,7 +19,8 @@ from tests.mounts import mounted
 from headscript.errors import HeadscriptError
 from headscript.heads import Head
 from headscript.models import Model
-from headscript.runs import Maker, Run, RunConfig, RunText, load_run
+from headscript.records import Maker, RunConfig, RunText
+from headscript.runs import Run, load_run
 
 CONFIG = RunConfig(model="m", texts="t", seed=3)
 TEXTS = [
@@ -124,7 +125,8 @@ def test_a_run_open_for_reading_is_not_written(tmp_path: Path) -> None:
 
 HOLD = (
     "import sys\n"
-    "from headscript.runs import Run, RunConfig\n"
+    "from headscript.records import RunConfig\n"
+    "from headscript.runs import Run\n"
     "run = Run.create_or_resume(sys.argv[1], RunConfig(model='m', texts='t', seed=3))\n"
     "print('locked', flush=True)\n"
     "number = 0\n"

@@ -29,7 +29,8 @@ from headscript.propose.frontier import Frontier
 from headscript.propose.workers import available_cores, search_file, search_layers
 from headscript.propose.writing import read_frontiers, write_program
 from headscript.recording import Recording, estimate, record
-from headscript.runs import Run, RunConfig, RunText
+from headscript.records import RunConfig, RunText
+from headscript.runs import Run
 from headscript.selection import Choice, choose_programs
 from headscript.similarity import MeanByPosition, bootstrap_interval
 from headscript.texts import load_texts, split_documents

@@ -148,8 +148,7 @@ def patched_model(
 
     `version`, `order` and `edits` are as for `headscript.assignment.assign`. `model` says where the
     run's model is, or is that model, where its own name does not lead there; `dtype` None is
-    float32. `network.headscript`
-    knows what was replaced, and undoes it.
+    float32. `network.headscript` knows what was replaced, and undoes it.
 
     Raises HeadscriptError for a fraction outside 0 to 1, an unknown version or order, a program
     that the gate refuses or that is not prefix-consistent, and another model than the run's.

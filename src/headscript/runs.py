@@ -18,26 +18,37 @@ on with what is missing. One process at a time writes a run.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
-import platform
 import shutil
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import PrivateAttr, ValidationError
 
 from headscript.disk import clear_disk_errors, sweep, write_atomically
 from headscript.errors import HeadscriptError
 from headscript.heads import Head
+from headscript.records import (
+    FORMAT,
+    RECORD,
+    Maker,
+    ModelFacts,
+    RunConfig,
+    RunRecord,
+    RunText,
+    damaged,
+    line_of,
+    read_record,
+    refuse_other_settings,
+    refuse_other_version,
+    split_facts,
+)
 from headscript.results import Results, table_rows
 
 if TYPE_CHECKING:
@@ -47,64 +58,12 @@ if TYPE_CHECKING:
     from headscript.models import Model
     from headscript.programs import Program
 
-FORMAT = 1
-"""Of the folder; grows when an older headscript could not read a newer run, or the reverse."""
-
 FOUND = "found"
 """The version of a run's programs that 'headscript explain' wrote."""
 
-_RECORD = "run.json"
 _TEXTS = "texts.jsonl"
 _RESULTS = "results.json"
 _TABLE = "heads.parquet"
-_LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class RunConfig(_Frozen):
-    """What a person asked for."""
-
-    model: str
-    """Built-in name, folder, .gguf file or hub id of the model."""
-    texts: str
-    """Name or path of the texts."""
-    field: str = "text"
-    """Field of a row that holds its text, in .jsonl and .parquet files."""
-    max_texts: int | None = None
-    """How many texts are taken at most; none means all."""
-    max_tokens: int | None = None
-    """How many tokens of each text are taken at most; none means whole texts."""
-    heads: str = "all"
-    """The heads to explain: "all", or names of heads and layers such as "L5H3,L6"."""
-    max_terms: int = 24
-    """How many constants a program has at most."""
-    term_price: float = 0.0015
-    """The IoU on the select texts that each constant must add to be kept."""
-    fit_cells: int = 250_000
-    """How many query-key pairs constants are fitted on; of more, rows of every text are sampled."""
-    seed: int = 0
-    """Seed of the splits, the search and the bootstrap."""
-
-
-class ModelFacts(_Frozen):
-    """The model that a run is about."""
-
-    name: str
-    weights_hash: str
-    """SHA-256 of the weights, as hexadecimal."""
-    architecture: str
-    heads_per_layer: tuple[int, ...]
-    causal: bool
-
-    @property
-    def heads(self) -> list[Head]:
-        """All heads of the model, sorted."""
-        return [
-            Head(layer, head) for layer, n in enumerate(self.heads_per_layer) for head in range(n)
-        ]
 
 
 class RunModel(ModelFacts):
@@ -150,62 +109,6 @@ class RunModel(ModelFacts):
         )
 
 
-class SplitFacts(_Frozen):
-    """The texts of one split."""
-
-    texts: int
-    tokens: int
-    sha256: str
-    """Over ids, texts and token ids, in their order."""
-
-
-class Maker(_Frozen):
-    """The versions and the machine that wrote a run, or a part of it."""
-
-    headscript: str
-    vocabulary: int
-    python: str
-    libraries: dict[str, str]
-    system: str
-    machine: str
-
-    @classmethod
-    def here(cls) -> Maker:
-        """This process."""
-        from headscript.language.vocabulary import VOCABULARY_VERSION
-
-        return cls(
-            headscript=version("headscript"),
-            vocabulary=VOCABULARY_VERSION,
-            python=platform.python_version(),
-            libraries={name: version(name) for name in _LIBRARIES},
-            system=platform.platform(),
-            machine=platform.machine(),
-        )
-
-
-class RunRecord(_Frozen):
-    """The contents of run.json."""
-
-    format: int
-    config: RunConfig
-    made_with: tuple[Maker, ...]
-    """Usually one; a run that was continued elsewhere names each, in order."""
-    model: ModelFacts | None = None
-    texts: dict[str, SplitFacts] | None = None
-
-
-@dataclass(frozen=True)
-class RunText:
-    """One text of a run, as the model read it."""
-
-    id: str
-    split: str
-    """"fit", "select" or "test"."""
-    text: str
-    token_ids: tuple[int, ...]
-
-
 class Run:
     """A run's folder. Made by `create_or_resume`, it may be written until it is closed."""
 
@@ -230,10 +133,10 @@ class Run:
         try:
             maker = Maker.here()
             record = RunRecord(format=FORMAT, config=config, made_with=(maker,))
-            begun = _read_record(directory) if (directory / _RECORD).exists() else record
+            begun = read_record(directory) if (directory / RECORD).exists() else record
             try:
-                _refuse_other_settings(directory, begun.config, config)
-                _refuse_other_version(directory, begun.made_with[-1], maker, resuming=True)
+                refuse_other_settings(directory, begun.config, config)
+                refuse_other_version(directory, begun.made_with[-1], maker, resuming=True)
             except HeadscriptError:
                 if begun.texts is not None:  # until then no work was done, and nothing binds
                     raise
@@ -259,10 +162,10 @@ class Run:
         things by it, and where its texts are not those it was made with.
         """
         directory = Path(directory).expanduser()
-        if not (directory / _RECORD).is_file():
+        if not (directory / RECORD).is_file():
             raise HeadscriptError(_no_run(directory))
-        record = _read_record(directory)
-        _refuse_other_version(directory, record.made_with[-1], Maker.here(), resuming=False)
+        record = read_record(directory)
+        refuse_other_version(directory, record.made_with[-1], Maker.here(), resuming=False)
         return cls(directory, record)
 
     @classmethod
@@ -335,7 +238,7 @@ class Run:
 
     def settle_texts(self, texts: Sequence[RunText]) -> None:
         """Keep the texts, or make sure that they are those the run was begun with."""
-        facts = _split_facts(texts)
+        facts = split_facts(texts)
         begun = self.record.texts
         if begun is not None and begun != facts:
             different = sorted(
@@ -346,7 +249,7 @@ class Run:
                 f"{', '.join(different)}); choose another --out."
             )
         if begun is None or not self.has(_TEXTS):
-            lines = "".join(_line(text) + "\n" for text in texts)
+            lines = "".join(line_of(text) + "\n" for text in texts)
             self.write(_TEXTS, lines.encode())
             self._keep(self.record.model_copy(update={"texts": facts}))
 
@@ -361,8 +264,8 @@ class Run:
             rows = [json.loads(line) for line in self.read(_TEXTS).splitlines()]
             texts = [RunText(**row | {"token_ids": tuple(row["token_ids"])}) for row in rows]
         except (ValueError, TypeError, KeyError) as error:
-            raise HeadscriptError(_damaged(self.directory / _TEXTS)) from error
-        if _split_facts(texts) != self.record.texts:
+            raise HeadscriptError(damaged(self.directory / _TEXTS)) from error
+        if split_facts(texts) != self.record.texts:
             raise HeadscriptError(
                 f"{self.directory / _TEXTS} does not hold the texts that the run was made with: "
                 "it was changed; restore it, or make the run anew."
@@ -464,7 +367,7 @@ class Run:
         try:
             return Results.model_validate(self.read_json(_RESULTS))
         except ValidationError as error:
-            raise HeadscriptError(_damaged(self.directory / _RESULTS)) from error
+            raise HeadscriptError(damaged(self.directory / _RESULTS)) from error
 
     # Its files ---------------------------------------------------------------------------------
 
@@ -486,7 +389,7 @@ class Run:
         try:
             return json.loads(self.read(path))
         except (ValueError, RecursionError) as error:
-            raise HeadscriptError(_damaged(self.directory / path)) from error
+            raise HeadscriptError(damaged(self.directory / path)) from error
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file of the run as a whole; raises HeadscriptError where that cannot be done."""
@@ -499,8 +402,8 @@ class Run:
 
     def _keep(self, record: RunRecord) -> None:
         content = (record.model_dump_json(indent=1) + "\n").encode()
-        if not self.has(_RECORD) or self.read(_RECORD) != content:
-            self.write(_RECORD, content)
+        if not self.has(RECORD) or self.read(RECORD) != content:
+            self.write(RECORD, content)
         self.record = record
 
     def _must_be_open(self) -> None:
@@ -548,94 +451,16 @@ def _refuse_what_is_no_run(directory: Path) -> None:
         for file in directory.iterdir()
         if file.name not in ("lock", "lock.pid") and not file.name.endswith(".part")
     ]
-    if others and not (directory / _RECORD).exists():
+    if others and not (directory / RECORD).exists():
         raise HeadscriptError(
             f"The folder {directory} is not empty and holds no run; choose another --out."
         )
 
 
-def _refuse_other_settings(directory: Path, begun: RunConfig, asked: RunConfig) -> None:
-    """What model and texts of the same name hold is compared when they are loaded."""
-    different = []
-    for name in RunConfig.model_fields:
-        then, now = getattr(begun, name), getattr(asked, name)
-        if then != now and not (name in ("model", "texts") and _same_file(then, now)):
-            different.append(f"{name} was {then!r} and is now {now!r}")
-    if different:
-        raise HeadscriptError(
-            f"The run in {directory} was begun with other settings ({'; '.join(different)}); "
-            "choose another --out."
-        )
-
-
-def _same_file(one: str, other: str) -> bool:
-    """Whether two names lead to one file or folder, as "texts.txt" and "./texts.txt" do."""
-    try:
-        return Path(one).expanduser().samefile(Path(other).expanduser())
-    except OSError:
-        return False
-
-
-def _refuse_other_version(directory: Path, then: Maker, now: Maker, *, resuming: bool) -> None:
-    if then.vocabulary != now.vocabulary:
-        raise HeadscriptError(
-            f"The run in {directory} was made by headscript {then.headscript} with version "
-            f"{then.vocabulary} of the vocabulary, and this is {now.headscript} with version "
-            f"{now.vocabulary}; make the run anew, or install headscript {then.headscript}."
-        )
-    if resuming and then.headscript != now.headscript:
-        raise HeadscriptError(
-            f"The run in {directory} was begun by headscript {then.headscript}, and this is "
-            f"{now.headscript}; choose another --out, or install headscript {then.headscript}."
-        )
-
-
-def _read_record(directory: Path) -> RunRecord:
-    file = directory / _RECORD
-    try:
-        found = json.loads(file.read_bytes())
-    except OSError as error:
-        raise HeadscriptError(f"{file} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise HeadscriptError(_damaged(file)) from error
-    if not isinstance(found, dict) or not isinstance(found.get("format"), int):
-        raise HeadscriptError(f"{file} is no record of a run of headscript.")
-    if found["format"] != FORMAT:
-        raise HeadscriptError(
-            f"The run in {directory} was made by another version: it has format {found['format']}, "
-            f"and this headscript reads {FORMAT}; make it anew, or use the version that made it."
-        )
-    try:
-        record = RunRecord.model_validate(found)
-        if not record.made_with:
-            raise ValueError("no maker")
-    except ValueError as error:
-        raise HeadscriptError(_damaged(file)) from error
-    return record
-
-
-def _split_facts(texts: Sequence[RunText]) -> dict[str, SplitFacts]:
-    splits: dict[str, list[RunText]] = {}
-    for text in texts:
-        splits.setdefault(text.split, []).append(text)
-    return {
-        split: SplitFacts(
-            texts=len(members),
-            tokens=sum(len(text.token_ids) for text in members),
-            sha256=hashlib.sha256("\n".join(map(_line, members)).encode()).hexdigest(),
-        )
-        for split, members in splits.items()
-    }
-
-
-def _line(text: RunText) -> str:
-    return json.dumps(asdict(text), ensure_ascii=False)
-
-
 def _no_run(directory: Path) -> str:
     if not directory.exists():
         return f"There is no run at {directory}: no such folder."
-    return f"{directory} holds no run (no {_RECORD}); name a folder that 'headscript explain' made."
+    return f"{directory} holds no run (no {RECORD}); name a folder that 'headscript explain' made."
 
 
 def _unfinished(directory: Path) -> str:
@@ -643,7 +468,3 @@ def _unfinished(directory: Path) -> str:
         f"The run in {directory} is not finished; start the same 'headscript explain' again, it "
         "goes on where it was."
     )
-
-
-def _damaged(file: Path) -> str:
-    return f"{file} is damaged; restore it, or delete the run's folder and make it anew."

@@ -19,8 +19,9 @@ from headscript.evaluation.sweep import Point
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head
 from headscript.models import Model, load_model
+from headscript.records import RunText
 from headscript.replacement import Pattern, replaced
-from headscript.runs import Run, RunText
+from headscript.runs import Run
 from headscript.texts import Document, load_texts
 
 HEADER = "from headscript.language import log, run, softmax\n\n\n"

@@ -18,7 +18,7 @@ from headscript.propose.search import (
     choose_step,
     search_layer,
 )
-from headscript.runs import RunConfig
+from headscript.records import RunConfig
 
 SETTINGS = SearchSettings(max_terms=12, rounds=3, min_count=3)
 PLANTED = {

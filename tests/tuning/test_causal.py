@@ -112,14 +112,14 @@ def test_a_stopped_fit_goes_on_to_the_same_end(model, texts):
 
 def test_the_pattern_term_pulls_towards_the_heads(model, texts):
     """With a strong term the programs end nearer to the patterns than without."""
-    from headscript.tuning.tune import _mean_iou
+    from headscript.tuning.tune import _mean_ious
 
     program, ious = Program.parse(PROGRAM), {}
     for keep in (0.0, 20.0):
         with fit_of(model, texts, steps=60, tokens=80, rate=0.1, keep=keep) as fit:
             constants = fit.constants_of(fit.run(fit.begin()))
         tuned = {head: program.with_constants(values) for head, values in constants.items()}
-        ious[keep] = _mean_iou(model, tuned, texts)
+        (ious[keep],) = _mean_ious(model, [tuned], texts)
     assert ious[20.0] > ious[0.0]
 
 

@@ -13,8 +13,9 @@ from headscript.language import Text, read_text
 from headscript.packing import pack_rows
 from headscript.programs import Program
 from headscript.recording import Recording
+from headscript.records import RunText
 from headscript.results import HeadResult
-from headscript.runs import Run, RunText
+from headscript.runs import Run
 from headscript.similarity import iou
 
 _NEED_EMBEDDINGS = frozenset({"similarity"})

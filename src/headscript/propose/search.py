@@ -18,8 +18,8 @@ from headscript.language import Text
 from headscript.programs.terms import Term
 from headscript.propose.pool import sink_words, standard_pool
 from headscript.propose.screening import SURPRISE, Screening
+from headscript.records import RunConfig
 from headscript.rows import Rows, share_for
-from headscript.runs import RunConfig
 from headscript.tuning.loglinear import Fitted, derivatives, fit_weights, row_loss
 
 _COLLINEAR = 0.02  # a candidate must keep this share of its variance beside the terms there are

@@ -11,7 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from statistics import fmean
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -21,19 +22,20 @@ from safetensors.torch import save as save_tensors
 
 from headscript.assignment import check_model, head_count, ranking
 from headscript.errors import HeadscriptError
-from headscript.events import Event, Listener, ignore
+from headscript.evaluation.substitutes import ProgramPatterns
+from headscript.evaluation.sweep import Setting, Sweep
+from headscript.events import Listener, ignore
 from headscript.heads import Head
 from headscript.language.text import TextReader
 from headscript.models import Model, load_model
-from headscript.models.attention import observed
+from headscript.models.attention import Pass, observed
 from headscript.models.probe import run_backbone
-from headscript.programs.bank import Bank
 from headscript.programs.program import Program
-from headscript.replacement import replaced
-from headscript.runs import FOUND, Maker, Run
+from headscript.records import Maker
+from headscript.replacement import Replacement
+from headscript.runs import FOUND, Run
 from headscript.texts import apart_from, load_texts
 from headscript.tuning.causal import CausalFit, Schedule, State
-from headscript.tuning.divergence import Targets, divergence
 from headscript.tuning.retelling import Reteller
 
 _CHECKPOINT_SECONDS = 30
@@ -149,11 +151,7 @@ def tune(
         begin = time.monotonic()
         state, constants = _fit(opened, folder, model, programs, order, texts, settings, on_event)
         tuned = _retold(opened, model, programs, constants)
-        on_event(Event("judging", 0, 2))
-        before = _judge(opened, model, programs, order, settings.stages)
-        on_event(Event("judging", 1, 2))
-        after = _judge(opened, model, tuned, order, settings.stages)
-        on_event(Event("judging", 2, 2))
+        before, after = _judge(opened, model, (programs, tuned), order, settings.stages, on_event)
         for head, program in tuned.items():
             opened.write(f"{folder}/{head}.py", program.source.encode())
         record = VersionRecord(
@@ -285,76 +283,72 @@ def _retold(
     return tuned
 
 
-@torch.no_grad()
 def _judge(
     run: Run,
     model: Model,
-    programs: Mapping[Head, Program],
+    versions: Sequence[Mapping[Head, Program]],
     order: Sequence[Head],
     fractions: Sequence[float],
-) -> Judgement:
-    """KL, perplexity and IoU on select texts, in the precision the model is in."""
+    on_event: Listener,
+) -> list[Judgement]:
+    """Each version on the same select texts, in the precision that the model is in."""
     texts: list[list[int]] = []
     for text in run.texts("select"):
-        if sum(map(len, texts)) + len(text.token_ids) <= _JUDGED_TOKENS or not texts:
+        usable = len(text.token_ids) > 1
+        if (usable and sum(map(len, texts)) + len(text.token_ids) <= _JUDGED_TOKENS) or not texts:
             texts.append(list(text.token_ids))
-    originals = [_logits(model, text) for text in texts]
-    targets = [Targets.of(logits) for logits in originals]
-    base = sum(map(_surprise, originals, texts))
-    predicted = sum(len(text) - 1 for text in texts)
-    num_heads = len(model.heads)
-    kl, increase = {}, {}
-    for fraction in fractions:
-        chosen = {head: programs[head] for head in order[: head_count(fraction, num_heads)]}
-        with replaced(model, chosen):
-            found = [_logits(model, text) for text in texts]
-        lost = sum(
-            float(divergence(logits, target)) * len(logits)
-            for logits, target in zip(found, targets, strict=True)
+    counts = [head_count(fraction, len(model.heads)) for fraction in fractions]
+    settings = [
+        Setting(
+            order="given",
+            programs=str(version),
+            fraction=fraction,
+            asked=count,
+            placed=frozenset((head, programs[head].key) for head in order[:count]),
         )
-        kl[f"{fraction:g}"] = lost / sum(map(len, texts))
-        surprise = sum(map(_surprise, found, texts))
-        increase[f"{fraction:g}"] = float(
-            torch.tensor((surprise - base) / predicted, dtype=torch.float64).expm1()
+        for version, programs in enumerate(versions)
+        for fraction, count in zip(fractions, counts, strict=True)
+    ]
+    patterns = ProgramPatterns(model, (p for programs in versions for p in programs.values()))
+    points = Sweep(model, texts, seed=run.config.seed, on_event=on_event).points(
+        "judging", settings, patterns.of
+    )
+    return [
+        Judgement(
+            kl={f"{p.fraction:g}": p.kl for p in points if p.programs == str(version)},
+            perplexity_increase={
+                f"{p.fraction:g}": p.perplexity_increase
+                for p in points
+                if p.programs == str(version)
+            },
+            iou=iou,
         )
-    return Judgement(kl=kl, perplexity_increase=increase, iou=_mean_iou(model, programs, texts))
+        for version, iou in enumerate(_mean_ious(model, versions, texts))
+    ]
 
 
-def _logits(model: Model, text: Sequence[int]) -> torch.Tensor:
-    result: Any = model.network(torch.tensor([text], device=model.device), use_cache=False)
-    logits: torch.Tensor = result.logits[0].float().cpu()
-    return logits
-
-
-def _surprise(logits: torch.Tensor, text: Sequence[int]) -> float:
-    """Sum of the negative log-likelihoods of a text's tokens after the first, in nats."""
-    wanted = torch.tensor(text[1:])
-    return float(torch.nn.functional.cross_entropy(logits[:-1], wanted, reduction="sum"))
-
-
-def _mean_iou(
-    model: Model, programs: Mapping[Head, Program], texts: Sequence[Sequence[int]]
-) -> float:
-    heads = list(programs)
-    bank = Bank([programs[head] for head in heads])
-    places: dict[int, list[int]] = {}
-    for place, head in enumerate(heads):
-        places.setdefault(head.layer, []).append(place)
-    groups = {layer: bank.group(of_layer) for layer, of_layer in places.items()}
-    read = TextReader(model.tokenizer, causal=model.causal)
-    scores = []
+@torch.no_grad()
+def _mean_ious(
+    model: Model, versions: Sequence[Mapping[Head, Program]], texts: Sequence[Sequence[int]]
+) -> list[float]:
+    """Mean IoU over heads and texts of each version's programs with the model's own patterns."""
+    heads = list(versions[0])
+    layers = sorted({head.layer for head in heads})
+    replacements = [Replacement(model, programs) for programs in versions]
+    scores: list[list[float]] = [[] for _ in versions]
     for text in texts:
         ids = torch.tensor([text], device=model.device)
         actual: dict[int, torch.Tensor] = {}
-        with observed(model.network, list(places), actual.__setitem__):
+        with observed(model.network, layers, actual.__setitem__):
             run_backbone(model.network, ids, torch.ones_like(ids))
-        features = bank.features([read(text)])
-        for layer, group in groups.items():
-            own = [heads[place].head for place in places[layer]]
-            wrong = bank.patterns(group, features)[0] - actual[layer][0, own].cpu()
-            distance = wrong.abs().sum((1, 2))
-            scores.append(((2 * len(text) - distance) / (2 * len(text) + distance)).mean())
-    return float(torch.stack(scores).mean())
+        for replacement, found in zip(replacements, scores, strict=True):
+            replacement.begin(Pass(ids, None, None))
+            for layer in layers:
+                own = replacement.patterns(layer, len(text), actual[layer].device)
+                assert own is not None
+                wrong = (own.patterns - actual[layer][:, own.heads]).abs().sum((0, 2, 3))
+                found += ((2 * len(text) - wrong) / (2 * len(text) + wrong)).tolist()
+    return [fmean(found) for found in scores]
 
 
 def _thinned(losses: Sequence[float], width: int = 20) -> list[float]:
