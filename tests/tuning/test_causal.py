@@ -89,7 +89,7 @@ def test_the_fit_lowers_the_divergence_on_other_texts(model, texts):
 
 
 def test_a_stopped_fit_goes_on_to_the_same_end(model, texts):
-    schedule = {"steps": 8, "tokens": 60, "keep": 0.5}
+    schedule = {"steps": 8, "tokens": 60, "keep": 0.5, "terms": 1.5}
     with fit_of(model, texts, **schedule) as fit:
         whole = fit.run(fit.begin())
     kept = {}
@@ -121,6 +121,41 @@ def test_the_pattern_term_pulls_towards_the_heads(model, texts):
         tuned = {head: program.with_constants(values) for head, values in constants.items()}
         (ious[keep],) = _mean_ious(model, [tuned], texts)
     assert ious[20.0] > ious[0.0]
+
+
+def test_terms_are_cut_where_they_are_missed_least(model, texts):
+    """Of a term that does nothing and two that matter, the idle one goes from every program."""
+    idle = """def attend(text, first=2.0, near=0.5, idle=1.0):
+    return softmax(first * text.first - near * text.distance + idle * query(text.position))
+"""
+    programs = dict.fromkeys(model.heads, Program.parse(idle))
+    schedule = Schedule(steps=20, tokens=80, terms=2)
+    with CausalFit(model, programs, model.heads, texts, schedule) as fit:
+        constants = fit.constants_of(fit.run(fit.begin()))
+    for values in constants.values():
+        assert values["idle"] == 0
+        assert values["first"] != 0 != values["near"]
+
+
+def test_terms_go_down_to_what_was_asked_for():
+    schedule = Schedule(steps=100, terms=2)
+    left = [schedule.terms_of(step, 500, 200) for step in range(101)]
+    assert left[0] == 500
+    assert left[-1] == left[60] == 200
+    assert sorted(left, reverse=True) == left
+    assert left[40] - left[45] > left[50] - left[55] > 0
+
+
+def test_programs_of_another_form_keep_their_terms(model, texts):
+    fading = "def attend(text, rate=0.5):\n    return softmax(exp(-rate * text.distance))\n"
+    programs = {**dict.fromkeys(model.heads, Program.parse(PROGRAM))}
+    programs[model.heads[0]] = Program.parse(fading)
+    schedule = Schedule(steps=10, tokens=60, terms=1)
+    with CausalFit(model, programs, model.heads, texts, schedule) as fit:
+        constants = fit.constants_of(fit.run(fit.begin()))
+    assert constants[model.heads[0]]["rate"] != 0
+    others = [value for head in model.heads[1:] for value in constants[head].values()]
+    assert sum(value != 0 for value in others) == len(model.heads)
 
 
 def test_stages_grow():

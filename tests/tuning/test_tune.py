@@ -45,6 +45,14 @@ def test_a_version_beside_the_old(own_run):
     assert not (own_run / "versions/tuned/checkpoint.safetensors").exists()
 
 
+def test_fewer_terms(own_run):
+    settings = QUICK.model_copy(update={"terms": 2.0})
+    tune(own_run, settings=settings)
+    tuned = Run.open(own_run).programs("tuned")
+    assert sum(program.terms for program in tuned.values()) <= 2 * len(tuned)
+    assert all(all(program.constants.values()) for program in tuned.values())
+
+
 def test_the_same_again_costs_nothing_and_other_settings_are_refused(own_run):
     first = tune(own_run, settings=QUICK)
     assert tune(own_run, settings=QUICK) == first

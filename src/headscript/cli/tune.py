@@ -66,6 +66,14 @@ def tune(
             help="How strongly programs are kept to the patterns of their heads; 0 is not at all.",
         ),
     ] = 0.0,
+    terms: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Cut programs to N constants in the mean, those first that the model needs least.",
+        ),
+    ] = None,
     dtype: Annotated[
         Precision, typer.Option(help="Precision of the model meanwhile; auto: what is fast here.")
     ] = Precision.auto,
@@ -96,6 +104,7 @@ def tune(
         step_tokens=step_tokens,
         rate=rate,
         keep=keep,
+        terms=terms,
         dtype=dtype.value,
         seed=seed,
     )

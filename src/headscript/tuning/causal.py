@@ -10,6 +10,10 @@ place, to the original's own next-token distribution:
 The second term keeps programs true to the patterns of their heads. Nothing else changes: neither
 the model's weights nor what the programs are made of.
 
+Fewer terms may do. Where a number of them is asked for, constants go to zero for good along the
+way, those first that the model would miss least by the diagonal of the Fisher matrix (LeCun et al.
+1990, Optimal Brain Damage), over all heads alike: heads that matter more keep more.
+
 Stages grow the set of replaced heads; steps of earlier stages are mixed in, so that one set of
 constants serves every fraction. Texts are cut to random lengths, so that they serve short and long
 texts alike.
@@ -32,6 +36,7 @@ from headscript.models import Model
 from headscript.models.attention import Pass, mixing, observed
 from headscript.models.probe import padding_id
 from headscript.programs.program import Program
+from headscript.programs.reading import read_terms
 from headscript.replacement import Replacement, Switch
 from headscript.tuning.divergence import Targets, divergence
 
@@ -42,6 +47,7 @@ _WARM_UP = 20  # steps
 _KEEP_EVERY = 4  # steps between two with the pattern term, which then weighs as much more
 _KEEP_TOKENS = 256  # tokens of such a step
 _LARGEST_GRADIENT = 3.0
+_CUT_BETWEEN = (0.25, 0.6)  # of the steps; what is left is for the terms that stay
 _MEAN_DECAY, _SQUARE_DECAY = 0.9, 0.99
 
 
@@ -59,7 +65,18 @@ class Schedule:
     """Of Adam, at its height; it falls as a cosine."""
     keep: float = 0.0
     """Strength of the pattern term, in nats for a pattern that is wrong altogether."""
+    terms: float | None = None
+    """Constants that a program keeps at most in the mean; none means all."""
     seed: int = 0
+
+    def terms_of(self, step: int, begun: int, kept: int) -> int:
+        """How many of `begun` constants are left after a step, on the way to `kept`.
+
+        Most go early and the last ones slowly (Zhu and Gupta 2017, To prune or not to prune).
+        """
+        first, last = (share * self.steps for share in _CUT_BETWEEN)
+        done = min(max((step - first) / max(1.0, last - first), 0.0), 1.0)
+        return kept + round((begun - kept) * (1 - done) ** 3)
 
     def fractions_of(self, step: int) -> tuple[float, ...]:
         """The fractions that a step may be about, the stage's own last."""
@@ -80,6 +97,8 @@ class State:
     constants: Tensor
     mean: Tensor
     square: Tensor
+    kept: Tensor
+    """Bool; the constants that are not zero for good."""
     step: int = 0
     losses: list[float] = field(default_factory=list)
     """KL of each step, in nats a token."""
@@ -87,7 +106,9 @@ class State:
     @classmethod
     def begin(cls, constants: Tensor) -> State:
         """The state before the first step."""
-        return cls(constants.clone(), torch.zeros_like(constants), torch.zeros_like(constants))
+        nothing = torch.zeros_like(constants)
+        everything = torch.ones_like(constants, dtype=torch.bool)
+        return cls(constants.clone(), nothing, nothing.clone(), everything)
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps, by name."""
@@ -95,6 +116,7 @@ class State:
             "constants": self.constants,
             "mean": self.mean,
             "square": self.square,
+            "kept": self.kept,
             "step": torch.tensor(self.step),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
         }
@@ -106,6 +128,7 @@ class State:
             tensors["constants"],
             tensors["mean"],
             tensors["square"],
+            tensors["kept"],
             int(tensors["step"]),
             tensors["losses"].tolist(),
         )
@@ -118,7 +141,17 @@ class State:
         self.square.lerp_(gradient.square(), 1 - _SQUARE_DECAY)
         mean = self.mean / (1 - _MEAN_DECAY**self.step)
         square = self.square / (1 - _SQUARE_DECAY**self.step)
-        self.constants -= rate * mean / (square.sqrt() + 1e-8)
+        self.constants -= rate * mean / (square.sqrt() + 1e-8) * self.kept
+
+    def cut(self, number: int, among: Tensor) -> None:
+        """Set constants to zero for good until `number` of those `among` (bool) are left."""
+        left = among & self.kept
+        surplus = int(left.sum()) - number
+        if surplus > 0:
+            missed = (self.constants.square() * self.square).masked_fill(~left, math.inf)
+            gone = missed.topk(surplus, largest=False).indices
+            self.kept[gone] = False
+            self.constants[gone] = 0
 
 
 class CausalFit:
@@ -153,6 +186,9 @@ class CausalFit:
             fraction: self._all.restricted(order[: round(fraction * num_heads)])
             for fraction in {*schedule.stages, 1.0}
         }
+        # The constants of a program of another form stay: it could not be written without them.
+        droppable = [p.terms * [read_terms(p) is not None] for p in programs.values()]
+        self._droppable = torch.tensor([may for of_program in droppable for may in of_program])
         self._source = Switch()
         self._targets: dict[int, Targets] = {}
         self._open = ExitStack()
@@ -231,6 +267,10 @@ class CausalFit:
                 "float32."
             )
         state.move(gradient, self.schedule.rate_of(step))
+        if self.schedule.terms is not None:
+            begun = int(self._droppable.sum())
+            kept = min(begun, math.floor(self.schedule.terms * len(self.heads)))
+            state.cut(self.schedule.terms_of(step + 1, begun, kept), self._droppable)
         return value
 
     def _divergence(self, constants: Tensor, fraction: float, draw: torch.Generator) -> Tensor:

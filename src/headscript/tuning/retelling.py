@@ -28,8 +28,9 @@ class Reteller:
     def __call__(self, name: str, program: Program, constants: Mapping[str, float]) -> Program:
         """The program of the head `name` with these constants.
 
-        The explanation of a log-linear program is made anew. Any other program keeps the words of
-        its writer, and a first line says that its constants were tuned since.
+        A log-linear program is written without the terms that weigh nothing, and its explanation is
+        made anew. Any other keeps the words of its writer, and a first line says that its constants
+        were tuned since.
         """
         terms = read_terms(program)
         first_line = f'"""Head {name} of {self._model_name}; its constants were {self._how}."""'
@@ -37,14 +38,18 @@ class Reteller:
             return Program.parse(
                 _with_first_line(program.with_constants(constants).source, first_line), name
             )
-        weights = [sign * constants[constant] for _, constant, sign in terms]
-        features = self._rows.columns([term for term, _, _ in terms])
-        vector = torch.tensor(weights)
+        weighing = [
+            (term, sign * constants[constant])
+            for term, constant, sign in terms
+            if constants[constant]
+        ]
+        kept, weights = [term for term, _ in weighing], [weight for _, weight in weighing]
+        features, vector = self._rows.columns(kept), torch.tensor(weights)
         shares = strengths(self._rows, features, vector, self._rows.softmax(features @ vector))
         retold = emit(
             name,
             self._model_name,
-            [term for term, _, _ in terms],
+            kept,
             weights,
             causal=self._rows.causal,
             strengths=shares,

@@ -77,6 +77,8 @@ class TuneSettings(_Frozen):
     """Rate of Adam."""
     keep: float = 0.0
     """Strength of the term that keeps the programs true to the patterns of their heads."""
+    terms: float | None = None
+    """Constants that a program keeps at most in the mean over heads; none means all."""
     dtype: DType = "auto"
     """Precision of the model while its programs are tuned."""
     seed: int = 0
@@ -243,6 +245,7 @@ def _fit(
         tokens=settings.step_tokens,
         rate=settings.rate,
         keep=settings.keep,
+        terms=settings.terms,
         seed=settings.seed,
     )
     checkpoint = f"{folder}/checkpoint.safetensors"
