@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headscript.cli.options import Json, ModelPlace, Programs, RunFolder
+from headscript.cli.options import Json, ModelPlace, Order, Programs, RunFolder
 
 
 def evaluate(
@@ -24,13 +24,7 @@ def evaluate(
         typer.Option(metavar="FRACTIONS", help="Shares of the heads that are replaced."),
     ] = "0,0.05,0.1,0.15,0.25,0.4,0.5,0.75,1",
     programs: Programs = None,
-    order: Annotated[
-        str | None,
-        typer.Option(
-            metavar="cost|iou",
-            help="Which heads are replaced first; by measured cost where the run has it.",
-        ),
-    ] = None,
+    order: Order = None,
     model: ModelPlace = None,
     data: Annotated[
         Path | None,

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from headscript.cli.options import Field, Json, ModelPlace, Programs, RunFolder
+from headscript.cli.options import (
+    AllowInconsistent,
+    Field,
+    Json,
+    ModelPlace,
+    Order,
+    Programs,
+    RunFolder,
+)
 
 
 def generate(
@@ -41,13 +49,7 @@ def generate(
         int, typer.Option(metavar="S", help="Seed of the draws, the same for all texts.")
     ] = 0,
     programs: Programs = None,
-    order: Annotated[
-        str | None,
-        typer.Option(
-            metavar="cost|iou",
-            help="Which heads are replaced first; by measured cost where the run has it.",
-        ),
-    ] = None,
+    order: Order = None,
     texts: Annotated[
         str | None,
         typer.Option(
@@ -61,13 +63,7 @@ def generate(
     ] = 8,
     field: Field = "text",
     model: ModelPlace = None,
-    allow_inconsistent: Annotated[
-        bool,
-        typer.Option(
-            "--allow-inconsistent",
-            help="Admit programs that look ahead, and mark the results: they are no predictions.",
-        ),
-    ] = False,
+    allow_inconsistent: AllowInconsistent = False,
     as_json: Json = False,
 ) -> None:
     """Let the model of RUN go on from PROMPT as it is and with heads replaced, side by side."""

@@ -33,6 +33,20 @@ Programs = Annotated[
         metavar="VERSION", help="found, or a version that was tuned; the newest if not given."
     ),
 ]
+Order = Annotated[
+    str | None,
+    typer.Option(
+        metavar="cost|iou",
+        help="Which heads are replaced first; by measured cost where the run has it.",
+    ),
+]
+AllowInconsistent = Annotated[
+    bool,
+    typer.Option(
+        "--allow-inconsistent",
+        help="Admit programs that look ahead, and mark the results: they are no predictions.",
+    ),
+]
 ModelPlace = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="Where the run's model is now, if it is not where it was."),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from headscript.cli.options import (
+    AllowInconsistent,
     Field,
     Json,
     MaxTexts,
@@ -62,13 +63,7 @@ def replace(
             metavar="FRACTION", help="Share of the heads taken greedily; the others go by cost."
         ),
     ] = 0.25,
-    allow_inconsistent: Annotated[
-        bool,
-        typer.Option(
-            "--allow-inconsistent",
-            help="Admit programs that look ahead, and mark the results: they are no perplexities.",
-        ),
-    ] = False,
+    allow_inconsistent: AllowInconsistent = False,
     figures: Annotated[
         bool | None,
         typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headscript.cli.options import Field, Json, MaxTexts, MaxTokens, ModelPlace, RunFolder
+from headscript.cli.options import Field, Json, MaxTexts, MaxTokens, ModelPlace, Order, RunFolder
 
 
 class Objective(StrEnum):
@@ -48,13 +48,7 @@ def tune(
         str,
         typer.Option(metavar="FRACTIONS", help="Shares of the heads replaced, stage by stage."),
     ] = "0.25,0.5,1",
-    order: Annotated[
-        str | None,
-        typer.Option(
-            metavar="cost|iou",
-            help="Which heads are replaced first; by measured cost where the run has it.",
-        ),
-    ] = None,
+    order: Order = None,
     steps: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of the fit.")] = 600,
     step_tokens: Annotated[int, typer.Option(metavar="N", min=2, help="Tokens of a step.")] = 768,
     rate: Annotated[float, typer.Option(metavar="R", min=0, help="Rate of Adam.")] = 0.03,
