@@ -190,7 +190,6 @@ class CausalFit:
         droppable = [p.terms * [read_terms(p) is not None] for p in programs.values()]
         self._droppable = torch.tensor([may for of_program in droppable for may in of_program])
         self._source = Switch()
-        self._targets: dict[int, Targets] = {}
         self._open = ExitStack()
         self._longest = max(map(len, usable))
 
@@ -276,19 +275,12 @@ class CausalFit:
     def _divergence(self, constants: Tensor, fraction: float, draw: torch.Generator) -> Tensor:
         chosen, length = self._drawn(self.schedule.tokens, draw)
         ids, mask = self._batch(chosen, length)
-        targets = [self._target(index) for index in chosen]
-        lengths = mask.sum(1).tolist()
-        wanted = [target.first(n) for target, n in zip(targets, lengths, strict=True)]
+        real = mask.bool()
+        with torch.no_grad():
+            targets = Targets.of(self._logits(ids, mask, None)[real])
         source = self._by_fraction[fraction]
         source.constants = constants
-        logits = self._logits(ids, mask, source)
-        return divergence(
-            logits[mask.bool()],
-            Targets(
-                torch.cat([target.tokens for target in wanted]),
-                torch.cat([target.weights for target in wanted]),
-            ),
-        )
+        return divergence(self._logits(ids, mask, source)[real], targets)
 
     def _pattern_gradient(self, constants: Tensor, draw: torch.Generator) -> Tensor:
         """The gradient of the pattern term, added up layer by layer."""
@@ -328,15 +320,6 @@ class CausalFit:
             ids[row, : len(text)] = torch.tensor(text)
             mask[row, : len(text)] = 1
         return ids, mask
-
-    def _target(self, index: int) -> Targets:
-        """What the original predicts on a text; kept, for a text comes up many times."""
-        if index not in self._targets:
-            ids = torch.tensor([self.texts[index]])
-            with torch.no_grad():
-                logits = self._logits(ids, torch.ones_like(ids), None)
-            self._targets[index] = Targets.of(logits[0])
-        return self._targets[index]
 
     def _logits(self, ids: Tensor, mask: Tensor, source: Replacement | None) -> Tensor:
         """(B, n, vocabulary), with the heads of `source` replaced or as the model is."""

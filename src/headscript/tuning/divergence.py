@@ -20,7 +20,7 @@ _LEAST = 1e-6  # of the outcome "any other token", which may have no weight at a
 
 @dataclass(frozen=True)
 class Targets:
-    """The original's distribution at the places of a text."""
+    """The original's distribution at some places."""
 
     tokens: Tensor
     """(places, k) int32, the likeliest tokens."""
@@ -29,17 +29,13 @@ class Targets:
 
     @classmethod
     def of(cls, logits: Tensor, kept: int = KEPT) -> Targets:
-        """The targets of one text's logits (places, vocabulary)."""
+        """The targets of logits (places, vocabulary)."""
         found, tokens = [], []
         for chunk in torch.split(logits, _CHUNK):
             best = chunk.float().softmax(-1).topk(min(kept, chunk.shape[-1]))
             found.append(best.values.cpu())
             tokens.append(best.indices.int().cpu())
         return cls(torch.cat(tokens), torch.cat(found))
-
-    def first(self, places: int) -> Targets:
-        """Those of the first places."""
-        return Targets(self.tokens[:places], self.weights[:places])
 
 
 def divergence(logits: Tensor, targets: Targets) -> Tensor:
