@@ -1,6 +1,6 @@
 import torch
 
-from headscript.selection import Choice, choose_programs
+from headscript.selection import Choice, choose_among, choose_programs
 
 TABLE = torch.tensor(
     [
@@ -34,3 +34,21 @@ def test_a_program_that_failed_is_not_kept():
     failed = TABLE.clone()
     failed[2] = 0
     assert choose_programs(failed, [0, 1, 2], margin=0.0015)[2].program == 0
+
+
+def test_of_many_programs_the_one_worth_its_terms_is_chosen():
+    table = torch.tensor([[0.50, 0.10], [0.51, 0.10], [0.20, 0.60], [0.515, 0.62]])
+    choices = choose_among(table, [0, 0, 1, 1], [2, 12, 3, 4], price=0.002)
+    # The ten further terms of the first head's second program cost more than they gain, and the
+    # other head's last one gains more than it costs; for its own head too.
+    assert choices == [(3, 0), (3, 3)]
+    assert choose_among(table, [0, 0, 1, 1], [2, 12, 3, 6], price=0.01)[0] == (0, 0)
+
+
+def test_a_head_without_a_program_of_its_own_takes_the_best_of_all():
+    table = torch.tensor([[0.5, 0.4], [0.3, 0.45]])
+    assert choose_among(table, [0, 0], [1, 1], price=0.001) == [(0, 0), (1, 1)]
+
+
+def test_where_there_is_no_program_there_is_no_choice():
+    assert choose_among(torch.zeros(0, 2), [], [], price=0.001) == [None, None]

@@ -8,6 +8,7 @@ from pathlib import Path
 from headscript.errors import HeadscriptError
 from headscript.heads import Head
 from headscript.models import Model
+from headscript.programs.loading import load_program
 from headscript.programs.program import Program
 from headscript.runs import Run
 
@@ -98,7 +99,7 @@ def assign(
         if head in edited:
             raise HeadscriptError(f"{head} is assigned two programs; give one.")
         edited.add(head)
-        assignment[head] = Program.load(file)
+        assignment[head] = load_program(file)
     return assignment
 
 

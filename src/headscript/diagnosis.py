@@ -20,6 +20,7 @@ def diagnose() -> dict[str, Any]:
     import torch
 
     from headscript.language.vocabulary import VOCABULARY_VERSION
+    from headscript.sandbox import isolation
 
     return {
         "versions": {
@@ -35,6 +36,7 @@ def diagnose() -> dict[str, Any]:
         "cache": _cache(),
         "extras": _extras(),
         "spacy_pipeline": _pipeline(),
+        "sandbox": isolation().as_json(),
         "hub_offline": os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"),
     }
 

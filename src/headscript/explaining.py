@@ -6,36 +6,39 @@ stage leaves its results as files in the run; a stage whose files are there is n
 
 from __future__ import annotations
 
-import resource
-import sys
-import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from typing import Any
 
-from headscript.errors import HeadscriptError
-from headscript.evaluation.categories import Behaviour
-from headscript.evaluation.tables import HeadScores, distances, score_heads
+from headscript.evaluation.contributions import contributions
+from headscript.evaluation.tables import distances, score_heads
 from headscript.events import Event, Listener, ignore
+from headscript.explainers.settings import ExplainerSettings
 from headscript.heads import Head, parse_heads
 from headscript.language import Text, read_text
-from headscript.models import Model, load_model
-from headscript.packing import unpack
+from headscript.models import load_model
 from headscript.programs.program import Program
 from headscript.propose.frontier import Frontier
-from headscript.propose.workers import available_cores, search_file, search_layers
+from headscript.propose.proposing import Proposed, open_proposers, parse_proposers, propose
+from headscript.propose.workers import available_cores, search_file, work_on_layers
 from headscript.propose.writing import read_frontiers, write_program
-from headscript.recording import Recording, estimate, record
-from headscript.records import RunConfig, RunText
+from headscript.recording import Recording
+from headscript.records import RunConfig
 from headscript.runs import Run
-from headscript.selection import Choice, choose_programs
-from headscript.similarity import MeanByPosition, bootstrap_interval
-from headscript.texts import load_texts, split_documents
+from headscript.selection import choose_among, choose_programs
+from headscript.stages import (
+    SPLITS,
+    Clock,
+    categories,
+    head_row,
+    mean_by_position,
+    prepare_texts,
+    record_splits,
+    summary_of,
+)
 
-SPLITS = ("fit", "select", "test")
 _SELECT_CELLS = 100_000
 """Cells of the select texts on which all programs meet all heads."""
 
@@ -53,6 +56,12 @@ def explain(
     fit_cells: int = 250_000,
     seed: int = 0,
     field: str = "text",
+    proposers: str = "search",
+    explainer: ExplainerSettings | None = None,
+    candidates: int = 4,
+    rounds: int = 1,
+    prompt_tokens: int = 4_000,
+    library: str | Path | None = None,
     workers: int | None = None,
     on_event: Listener = ignore,
 ) -> Run:
@@ -62,9 +71,28 @@ def explain(
     constants a program may have, `term_price` the IoU that each must add, `fit_cells` the number of
     query-key pairs to fit on. A run begun in `out` with the same settings goes on where it was.
 
+    `proposers` names who proposes programs, as in "search,llm". For "llm", `explainer` says which
+    language model is asked; `candidates` programs are asked for in a prompt, and again in as many
+    `rounds`; `prompt_tokens` is what a prompt may spend on what the head does. For "library", the
+    programs are those of `library` (None: the starter library).
+
     Raises HeadscriptError on whatever a person can mend: an unknown model, texts that do not do, a
-    head that does not exist, a run begun with other settings, a full disk.
+    head that does not exist, a run begun with other settings, a full disk; and AnswersAwaited, one
+    of them, where a batch of prompts was written and waits for its answers.
     """
+    names = parse_proposers(proposers)
+    asked: dict[str, Any] = {}
+    if "llm" in names and explainer is not None:
+        asked = {
+            "explainer": explainer.checked().explainer,
+            "candidates": candidates,
+            "rounds": rounds,
+            "prompt_tokens": prompt_tokens,
+            "answer_tokens": explainer.max_tokens,
+            "temperature": explainer.temperature,
+        }
+    if "library" in names and library is not None:
+        asked["library"] = str(library)
     config = RunConfig(
         model=str(model),
         texts=str(texts),
@@ -76,23 +104,29 @@ def explain(
         term_price=term_price,
         fit_cells=fit_cells,
         seed=seed,
+        proposers=names,
+        **asked,
     )
+    open_proposers(config, explainer, checking=True)
     with Run.create_or_resume(out, config) as run:
-        _explain(run, workers, on_event)
+        _explain(run, explainer, workers, on_event)
     return run
 
 
-def _explain(run: Run, workers: int | None, on_event: Listener) -> None:
-    clock = _Clock(workers or available_cores())
+def _explain(
+    run: Run, explainer: ExplainerSettings | None, workers: int | None, on_event: Listener
+) -> None:
+    clock = Clock(workers or available_cores())
     config = run.config
     with clock.timing("loading"):
         model = load_model(config.model, on_event=on_event)
         run.settle_model(model)
         chosen_heads = parse_heads(config.heads, model.heads_per_layer)
-        run_texts = _prepare_texts(config, model)
+        run_texts = prepare_texts(config, model)
         run.settle_texts(run_texts)
         if run.finished:  # and by now known to be of this model and these texts
             return
+        proposers = open_proposers(config, explainer)
         run.save_tokenizer(model.tokenizer)
         texts = {
             split: [
@@ -103,87 +137,90 @@ def _explain(run: Run, workers: int | None, on_event: Listener) -> None:
             for split in SPLITS
         }
     with clock.timing("recording"):
-        recordings = _record(run, model, run_texts, chosen_heads, on_event)
+        recordings = record_splits(run, model, run_texts, chosen_heads, on_event)
     del model
-    with clock.timing("searching"):
-        frontiers = _search(run, recordings, workers, on_event)
+    frontiers: Mapping[Head, Frontier] = {}
+    if "search" in config.proposers:
+        with clock.timing("searching"):
+            frontiers = _search(run, recordings, workers, on_event)
+    proposed = None
+    if proposers:
+        with clock.timing("proposing"):
+            proposed = propose(
+                run,
+                texts["fit"],
+                recordings["fit"],
+                frontiers,
+                proposers,
+                workers=workers,
+                on_event=on_event,
+            )
     with clock.timing("selecting"):
-        written, choices, fit_ious = _select(
-            run, frontiers, texts["select"], recordings["select"], on_event
-        )
+        select = (texts["select"], recordings["select"], on_event)
+        if proposed is None:
+            chosen, searched = _select(run, frontiers, *select), None
+        else:
+            chosen, searched = _select_among(run, proposed, *select)
+            frontiers = proposed.frontiers
     with clock.timing("scoring"):
-        programs = {head: written[choices[head].program] for head in recordings["test"].heads}
-        intended = dict(zip(recordings["test"].heads, written, strict=True))
+        test = recordings["test"]
         scores = score_heads(
-            recordings["test"],
+            test,
             texts["test"],
-            programs,
-            intended,
-            mean_by_position=_mean_by_position(recordings["fit"]),
+            {head: each.program for head, each in chosen.items()},
+            {head: each.intended for head, each in chosen.items()},
+            mean_by_position=mean_by_position(recordings["fit"]),
             seed=config.seed,
             on_event=on_event,
         )
-        categories = _categories(recordings["select"], texts["select"])
-    for head, program in programs.items():
-        run.write(f"programs/{head}.py", _for_head(program, head, run.model.name).encode())
+        searched_ious = _searched_ious(test, texts["test"], searched, config.seed, on_event)
+        kinds = categories(recordings["select"], texts["select"])
+    for head, each in chosen.items():
+        run.write(f"programs/{head}.py", _for_head(each.program, head, run.model.name).encode())
     ids = [text.id for text in run_texts if text.split == "test"]
-    rows = [
-        _row(
-            head,
-            scores[head],
-            programs[head],
-            choices[head],
-            recordings["test"].heads[choices[head].program],
-            fit_ious[recordings["test"].heads.index(head)],
-            frontiers[head],
-            categories[head],
-            ids,
-            config.seed,
-        )
-        for head in recordings["test"].heads
-    ]
-    summary = _summary(rows, scores, {split: len(texts[split]) for split in SPLITS}, config.seed)
+    rows = []
+    for head in test.heads:
+        of_head = chosen.get(head)
+        program = None if of_head is None else of_head.program
+        row = head_row(head, scores[head], program, ids, config.seed)
+        if of_head is not None:
+            row |= of_head.facts()
+        frontier = frontiers.get(head)
+        if frontier is not None:
+            row["frontier"] = [
+                (len(step.terms), iou)
+                for step, iou in zip(frontier.steps, frontier.held_out, strict=True)
+            ]
+        rows.append(row | {"category": kinds[head], "searched_iou": searched_ious.get(head)})
+    summary = summary_of(rows, scores, {split: len(texts[split]) for split in SPLITS}, config.seed)
+    if proposed is not None:
+        summary["proposers"] = contributions(config.proposers, rows, proposed.reports)
     run.write_results(summary | clock.report(), rows)
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """The program of a head."""
+
+    program: Program
+    written_for: Head
+    proposer: str
+    fit_iou: float
+    select_iou: float
+    intended: Program
+    """The one that was written for the head."""
+
+    def facts(self) -> dict[str, Any]:
+        """What a row of results tells of the choice."""
+        return {
+            "chosen_from": str(self.written_for),
+            "proposer": self.proposer,
+            "fit_iou": self.fit_iou,
+            "select_iou": self.select_iou,
+        }
+
+
 # Stages ------------------------------------------------------------------------------------------
-
-
-def _prepare_texts(config: RunConfig, model: Model) -> list[RunText]:
-    documents = load_texts(config.texts, max_texts=config.max_texts, field=config.field)
-    splits = split_documents(documents, seed=config.seed)
-    prepared = []
-    for split in SPLITS:
-        found = [
-            RunText(
-                document.id,
-                split,
-                document.text,
-                tuple(model.encode(document.text, config.max_tokens)),
-            )
-            for document in getattr(splits, split)
-        ]
-        usable = [text for text in found if len(text.token_ids) > 1]
-        if not usable:
-            raise HeadscriptError(
-                f"No text of the {split} split has two tokens or more; give longer texts."
-            )
-        prepared += usable
-    return prepared
-
-
-def _record(
-    run: Run, model: Model, texts: Sequence[RunText], heads: Sequence[Head], on_event: Listener
-) -> dict[str, Recording]:
-    cost = estimate(model, [len(text.token_ids) for text in texts], heads)
-    on_event(Event("recording", 0, len(texts), f"Recording {cost}"))
-    recordings = {}
-    for split in SPLITS:
-        ids = [text.token_ids for text in texts if text.split == split]
-        recordings[split] = record(
-            model, ids, run.recording_folder(split), heads=heads, on_event=on_event
-        )
-    return recordings
 
 
 def _search(
@@ -197,7 +234,7 @@ def _search(
     done = len(layers) - len(missing)
     on_event(Event("searching", done, len(layers)))
     if missing:
-        for _ in search_layers(run, missing, workers=workers):
+        for _ in work_on_layers(run, "search", missing, workers=workers):
             done += 1
             on_event(Event("searching", done, len(layers)))
     return read_frontiers(run, layers)
@@ -209,7 +246,7 @@ def _select(
     texts: Sequence[Text],
     recording: Recording,
     on_event: Listener,
-) -> tuple[list[Program], dict[Head, Choice], list[float]]:
+) -> dict[Head, _Chosen]:
     """Cut each frontier where terms stop paying, write the programs, choose among all."""
     config = run.config
     written, fit_ious = [], []
@@ -221,130 +258,107 @@ def _select(
         written, texts, recording, max_cells=_SELECT_CELLS, seed=config.seed, on_event=on_event
     )
     choices = choose_programs(table, range(len(written)), margin=config.term_price)
-    return written, dict(zip(recording.heads, choices, strict=True)), fit_ious
+    return {
+        head: _Chosen(
+            written[choice.program],
+            recording.heads[choice.program],
+            "search",
+            fit_iou,
+            choice.iou,
+            written[own],
+        )
+        for own, (head, choice, fit_iou) in enumerate(
+            zip(recording.heads, choices, fit_ious, strict=True)
+        )
+    }
 
 
-def _mean_by_position(recording: Recording) -> dict[int, MeanByPosition]:
-    longest = max(recording.token_counts)
-    means = {}
-    for layer in recording.layers:
-        heads = len(recording.heads_of(layer))
-        means[layer] = MeanByPosition(heads, longest, recording.causal)
-        for number, cells in enumerate(recording.layer(layer)):
-            means[layer].add(unpack(cells, recording.token_counts[number], recording.causal))
-    return means
+def _select_among(
+    run: Run,
+    proposed: Proposed,
+    texts: Sequence[Text],
+    recording: Recording,
+    on_event: Listener,
+) -> tuple[dict[Head, _Chosen], dict[Head, Program] | None]:
+    """Choose among all that was proposed; beside it, what the search alone would have given.
+
+    A head for which there is no program is left out. What every program does on the select texts
+    for its own head is kept in the run.
+    """
+    config, entries = run.config, proposed.entries
+    table, _ = distances(
+        [entry.program for entry in entries],
+        texts,
+        recording,
+        max_cells=_SELECT_CELLS,
+        seed=config.seed,
+        on_event=on_event,
+    )
+    owners = [recording.heads.index(entry.head) for entry in entries]
+    choices = choose_among(
+        table, owners, [entry.program.terms for entry in entries], price=config.term_price
+    )
+    chosen = {}
+    for index, (head, choice) in enumerate(zip(recording.heads, choices, strict=True)):
+        if choice is not None:
+            entry = entries[choice[0]]
+            chosen[head] = _Chosen(
+                entry.program,
+                entry.head,
+                "+".join(entry.origins),
+                entry.fit_iou,
+                float(table[choice[0], index]),
+                entries[choice[1]].program,
+            )
+    run.write_json(
+        "candidates/selection.json",
+        [
+            {
+                "head": str(entry.head),
+                "proposer": "+".join(entry.origins),
+                "program_key": entry.program.key,
+                "terms": entry.program.terms,
+                "fit_iou": round(entry.fit_iou, 6),
+                "select_iou": round(float(table[number, owners[number]]), 6),
+            }
+            for number, entry in enumerate(entries)
+        ],
+    )
+    if "search" not in config.proposers:
+        return chosen, None
+    own = [number for number, entry in enumerate(entries) if entry.origins == ("search",)]
+    # A combined program may be the search's alone again; the first of a head is the search's own.
+    first = {entries[number].head: number for number in reversed(own)}
+    alone = [first[head] for head in recording.heads]
+    best = choose_programs(table[alone], range(len(alone)), margin=config.term_price)
+    return chosen, {
+        head: entries[alone[choice.program]].program
+        for head, choice in zip(recording.heads, best, strict=True)
+    }
 
 
-def _categories(recording: Recording, texts: Sequence[Text]) -> dict[Head, str]:
-    found: dict[Head, str] = {}
-    for layer in recording.layers:
-        heads = recording.heads_of(layer)
-        behaviour = Behaviour.of_nothing(len(heads))
-        for text, cells in zip(texts, recording.layer(layer), strict=True):
-            behaviour.add(unpack(cells, len(text), recording.causal), text)
-        found.update(zip(heads, behaviour.categories(), strict=True))
-    return found
+def _searched_ious(
+    recording: Recording,
+    texts: Sequence[Text],
+    searched: Mapping[Head, Program] | None,
+    seed: int,
+    on_event: Listener,
+) -> dict[Head, float]:
+    """What the search alone reaches on the test texts, where others proposed programs too."""
+    if searched is None:
+        return {}
+    scores = score_heads(
+        recording, texts, searched, {}, mean_by_position=None, seed=seed, on_event=on_event
+    )
+    return {head: mean(found.chosen) for head, found in scores.items()}
 
 
 def _for_head(program: Program, head: Head, model: str) -> str:
     """A program's source with a first line that says whose it is now, and whose it was."""
-    if program.name == str(head):
-        return program.source
+    if program.name == str(head) or not program.source.startswith('"""'):
+        return program.source  # the first line of a free-form program says what it is
     _, rest = program.source.split("\n", 1)
     return f'"""Head {head} of {model}; the program was written for {program.name}."""\n{rest}'
 
 
 # Results -----------------------------------------------------------------------------------------
-
-
-def _row(
-    head: Head,
-    scores: HeadScores,
-    program: Program,
-    choice: Choice,
-    chosen_from: Head,
-    fit_iou: float,
-    frontier: Frontier,
-    category: str,
-    text_ids: Sequence[str],
-    seed: int,
-) -> dict[str, Any]:
-    order = sorted(range(len(text_ids)), key=lambda index: scores.chosen[index])
-    return {
-        "layer": head.layer,
-        "head": head.head,
-        "program": f"programs/{head}.py",
-        "program_key": program.key,
-        "iou": mean(scores.chosen),
-        "ci95": bootstrap_interval(scores.chosen, seed=seed),
-        "intended_iou": mean(scores.intended),
-        "select_iou": choice.iou,
-        "fit_iou": fit_iou,
-        "chosen_from": str(chosen_from),
-        "terms": program.terms,
-        "prefix_consistent": program.prefix_consistent,
-        "category": category,
-        "baselines": {name: mean(values) for name, values in scores.baselines.items()},
-        "frontier": [
-            (len(step.terms), iou)
-            for step, iou in zip(frontier.steps, frontier.held_out, strict=True)
-        ],
-        "best_text": text_ids[order[-1]],
-        "worst_text": text_ids[order[0]],
-        "status": "ok" if scores.failure is None else scores.failure,
-    }
-
-
-def _summary(
-    rows: Sequence[Mapping[str, Any]],
-    scores: Mapping[Head, HeadScores],
-    texts: dict[str, int],
-    seed: int,
-) -> dict[str, Any]:
-    """All heads together; intervals resample texts, the same texts for all heads."""
-    by_text = [mean(values) for values in zip(*(s.chosen for s in scores.values()), strict=True)]
-    return {
-        "iou": {
-            "mean": mean(row["iou"] for row in rows),
-            "median": median(row["iou"] for row in rows),
-            "ci95": bootstrap_interval(by_text, seed=seed),
-        },
-        "intended_iou": mean(row["intended_iou"] for row in rows),
-        "baselines": {
-            name: mean(row["baselines"][name] for row in rows) for name in rows[0]["baselines"]
-        },
-        "coverage": mean(row["status"] == "ok" for row in rows),
-        "prefix_consistent": mean(row["prefix_consistent"] for row in rows),
-        "terms": {
-            "median": median(row["terms"] for row in rows),
-            "mean": mean(row["terms"] for row in rows),
-            "max": max(row["terms"] for row in rows),
-        },
-        "heads": len(rows),
-        "texts": texts,
-        "categories": dict(Counter(row["category"] for row in rows)),
-    }
-
-
-class _Clock:
-    """Seconds of each stage; of a run that was resumed, those of its last process."""
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
-        begin = time.monotonic()
-        yield
-        self.seconds[stage] = round(time.monotonic() - begin, 2)
-
-    def report(self) -> dict[str, Any]:
-        """`seconds` by stage, and `peak_memory_mb` of all processes, as if they peaked together."""
-        scale = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of the largest
-        return {
-            "seconds": self.seconds,
-            "peak_memory_mb": round((own + self.workers * workers) * scale / 1e6, 1),
-        }

@@ -32,6 +32,7 @@ from headscript.language.vocabulary import VOCABULARY_VERSION
 from headscript.models import Model, load_model
 from headscript.models.attention import mixing
 from headscript.models.weights import file_hash, weight_files
+from headscript.programs.loading import load_program
 from headscript.programs.program import Program
 from headscript.replacement import Replacement
 
@@ -182,7 +183,7 @@ def load_patched(
     folder = Path(folder).expanduser()
     record = _read_record(folder)
     assignment = {
-        Head.parse(name): Program.load(folder / _FOLDER / f"{name}.py") for name in record.heads
+        Head.parse(name): load_program(folder / _FOLDER / f"{name}.py") for name in record.heads
     }
     if _hash_of(folder) != record.weights_hash:
         raise HeadscriptError(

@@ -54,6 +54,22 @@ class RunConfig(_Frozen):
     """How many query-key pairs constants are fitted on; of more, rows of every text are sampled."""
     seed: int = 0
     """Seed of the splits, the search and the bootstrap."""
+    proposers: tuple[str, ...] = ("search",)
+    """What proposes programs: "search", "llm", "library"."""
+    library: str | None = None
+    """The library that the library proposer takes programs from; none means the starter library."""
+    explainer: str | None = None
+    """The language model that the llm proposer asks."""
+    candidates: int = 4
+    """How many programs it asks for in one prompt."""
+    rounds: int = 1
+    """How often it asks again with what came of the programs before."""
+    prompt_tokens: int = 4_000
+    """How many tokens of a prompt tell what the head does."""
+    answer_tokens: int = 4_000
+    """How many tokens an answer may have."""
+    temperature: float | None = 1.0
+    """How much chance there is in an answer; none leaves it to the explainer."""
 
 
 class ModelFacts(_Frozen):

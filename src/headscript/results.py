@@ -35,7 +35,11 @@ class HeadResult(_Result):
     fit_iou: float | None = None
     """Mean IoU on the texts to which its constants were fitted."""
     chosen_from: str | None = None
-    """The head whose search wrote the program."""
+    """The head for which the program was written."""
+    proposer: str | None = None
+    """Who proposed the program: "search", "llm", or all that have a part in it, "search+llm"."""
+    searched_iou: float | None = None
+    """Mean IoU on the test texts of the program that the search alone would have given the head."""
     terms: int = 0
     """Constants of the program."""
     prefix_consistent: bool = True
@@ -71,6 +75,27 @@ class TermsSummary(_Result):
     max: int
 
 
+class ProposerSummary(_Result):
+    """What one proposer contributed, and what it took."""
+
+    heads: float
+    """Share of the heads in whose program it has a part."""
+    iou_gained: float | None = None
+    """What its programs add to the mean IoU of the search alone; of a program of several, each but
+    the search is credited with an equal part."""
+    iou_gained_per_dollar: float | None = None
+    outcomes: dict[str, int] = Field(default_factory=dict)
+    """What became of its candidates, and how often."""
+    repairs: dict[str, int] = Field(default_factory=dict)
+    """What was mended in them, and how often."""
+    requests: int | None = None
+    answers: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    """In dollars, of all answers, also those that were kept from an earlier run."""
+
+
 class Summary(_Result):
     """All heads together, on the test texts."""
 
@@ -85,6 +110,8 @@ class Summary(_Result):
     texts: dict[str, int]
     """Number of texts of each split."""
     categories: dict[str, int] = Field(default_factory=dict)
+    proposers: dict[str, ProposerSummary] = Field(default_factory=dict)
+    """By proposer, where the search was not alone."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """What each stage took."""
     peak_memory_mb: float | None = None

@@ -4,7 +4,7 @@
     RUN/texts.jsonl      the texts and their tokens, split by split
     RUN/tokenizer/       the model's tokenizer
     RUN/recording/       the attention patterns of each split
-    RUN/search/          finished work items
+    RUN/search/          finished work items; RUN/candidates/ those of other proposers
     RUN/programs/        L05H03.py, a program for each head
     RUN/results.json     scores, a row for each head; RUN/heads.parquet has the same rows as a table
     RUN/versions/NAME/   the same programs with other constants, as 'headscript tune' leaves them
@@ -33,6 +33,7 @@ from pydantic import PrivateAttr, ValidationError
 
 from headscript.disk import clear_disk_errors, sweep, write_atomically
 from headscript.errors import HeadscriptError
+from headscript.events import Listener, ignore
 from headscript.heads import Head
 from headscript.records import (
     FORMAT,
@@ -146,7 +147,8 @@ class Run:
                     record = begun.model_copy(update={"made_with": (*begun.made_with, maker)})
             run = cls(directory, record, lock)
             with clear_disk_errors(directory):
-                for folder in (directory, directory / "search", directory / "programs"):
+                folders = [directory, directory / "search", directory / "programs"]
+                for folder in [*folders, *(directory / "candidates").glob("*/")]:
                     sweep(folder)
             run._keep(record)
         except BaseException:
@@ -315,11 +317,11 @@ class Run:
         Raises HeadscriptError where there is no such version or no program at all, and where the
         gate refuses a program, naming its line.
         """
-        from headscript.programs.program import Program
+        from headscript.programs.loading import load_program
 
         version = self.versions()[-1] if version is None else version
         return {
-            head: Program.load(self.program_file(head, version))
+            head: load_program(self.program_file(head, version))
             for head in self.covered_heads(version)
         }
 
@@ -414,6 +416,19 @@ class Run:
 def load_run(directory: str | Path) -> Run:
     """Open a run for reading: its results, programs and texts."""
     return Run.open(directory)
+
+
+def tokenizer_of(name: str, *, on_event: Listener = ignore) -> tuple[PreTrainedTokenizerBase, bool]:
+    """The tokenizer of a run's folder or of a model, and whether its model is a decoder.
+
+    Raises HeadscriptError where there is none.
+    """
+    from headscript.models.loading import load_tokenizer, read_tokenizer
+
+    if not (Path(name).expanduser() / RECORD).is_file():
+        return load_tokenizer(name, on_event=on_event)
+    run = Run.open(name)
+    return read_tokenizer(run.tokenizer_folder), run.model.causal
 
 
 def _locked(directory: Path) -> FileLock:

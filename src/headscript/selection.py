@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -37,4 +38,34 @@ def choose_programs(
         if float(table[best, head]) < float(table[own, head]) + margin:
             best = own
         choices.append(Choice(best, float(table[best, head]), float(table[own, head])))
+    return choices
+
+
+def choose_among(
+    table: Tensor,  # (programs, heads) mean IoU on the select texts
+    owners: Sequence[int],
+    terms: Sequence[int],
+    *,
+    price: float,
+) -> list[tuple[int, int] | None]:
+    """Choose for each head one of many programs, of which it may have several of its own, or none.
+
+    `owners` gives for each program the head it was written for, `terms` the number of its
+    constants. Programs are compared by their IoU less `price` for each term, so that a long one
+    does not win by noise; another head's must be better than the best of its own by `price` more.
+    Returns for each head the program chosen and the best of its own (that chosen, where it has
+    none); None where there is no program at all.
+    """
+    worth = table - price * torch.tensor(terms, dtype=table.dtype)[:, None]
+    choices: list[tuple[int, int] | None] = []
+    for head in range(table.shape[1]):
+        if not len(owners):
+            choices.append(None)
+            continue
+        best = int(worth[:, head].argmax())
+        mine = [index for index, owner in enumerate(owners) if owner == head]
+        own = max(mine, key=lambda index: float(worth[index, head])) if mine else best
+        if float(worth[best, head]) < float(worth[own, head]) + price:
+            best = own
+        choices.append((best, own))
     return choices

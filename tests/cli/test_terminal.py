@@ -59,12 +59,12 @@ def test_heads_are_a_grid_where_it_fits_and_lines_where_not() -> None:
     scores = {Head(layer, head): 0.1 * layer for layer in (0, 3) for head in range(12)}
     scores[Head(3, 5)] = 1.0
     grid = drawn()
-    tables._print_heads(grid, scores, 12)
+    tables.print_heads(grid, scores, 12)
     lines = said(grid).splitlines()
     assert lines[0].split()[:3] == ["H0", "H1", "H2"]
     assert lines[2].split() == ["L3", *["30"] * 5, "100", *["30"] * 6, "0.36"]
     narrow = drawn(width=60)
-    tables._print_heads(narrow, scores, 12)
+    tables.print_heads(narrow, scores, 12)
     assert "lowest" in said(narrow)
     assert max(map(len, said(narrow).splitlines())) <= 60
 

@@ -15,6 +15,9 @@ from headscript.cli.doctor import doctor
 from headscript.cli.evaluate import evaluate
 from headscript.cli.explain import explain
 from headscript.cli.generate import generate
+from headscript.cli.import_ import import_
+from headscript.cli.library import app as library
+from headscript.cli.match import match
 from headscript.cli.replace import replace
 from headscript.cli.score import score
 from headscript.cli.show import show
@@ -35,6 +38,9 @@ app.command()(tune)
 app.command()(evaluate)
 app.command()(replace)
 app.command()(generate)
+app.command()(match)
+app.add_typer(library, name="library")
+app.command("import")(import_)
 app.command()(doctor)
 
 

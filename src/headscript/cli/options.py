@@ -54,3 +54,11 @@ ModelPlace = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Write one JSON object to standard output, nothing else.")
 ]
+LibraryPlace = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A library of programs: a .jsonl file, a run, or a folder of .py files; the one that "
+        "comes with headscript if not given.",
+    ),
+]

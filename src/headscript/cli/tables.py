@@ -16,7 +16,7 @@ from headscript.heads import Head
 
 if TYPE_CHECKING:
     from headscript.evaluation import Portrait, Score, Sighting
-    from headscript.results import HeadResult, Results
+    from headscript.results import HeadResult, ProposerSummary, Results
     from headscript.runs import Run
 
 # Dark to light, so that the digits stay readable on each, and the order survives in grey.
@@ -40,16 +40,18 @@ def print_results(console: Console, run: Run, results: Results) -> None:
     )
     console.print()
     scores = {Head(row.layer, row.head): row.iou for row in results.heads if row.status == "ok"}
-    _print_heads(console, scores, max(run.model.heads_per_layer))
+    print_heads(console, scores, max(run.model.heads_per_layer))
     console.print()
-    table = _facts()
-    table.add_row("IoU, mean", _with_interval(summary.iou.mean, summary.iou.ci95))
+    table = facts()
+    table.add_row("IoU, mean", with_interval(summary.iou.mean, summary.iou.ci95))
     table.add_row("IoU, median", f"{summary.iou.median:.3f}")
-    _add_baselines(table, summary.baselines)
+    add_baselines(table, summary.baselines)
     terms = summary.terms
     table.add_row("terms", f"median {terms.median:g}, mean {terms.mean:.1f}, at most {terms.max}")
     table.add_row("coverage", share(summary.coverage))
     table.add_row("prefix-consistent", share(summary.prefix_consistent))
+    for name, contribution in summary.proposers.items():
+        table.add_row(name, contributed(contribution))
     if summary.categories:
         by_number = sorted(summary.categories.items(), key=lambda item: -item[1])
         table.add_row("what heads do", listed(f"{name} {number}" for name, number in by_number))
@@ -64,7 +66,7 @@ def print_results(console: Console, run: Run, results: Results) -> None:
     uncovered = [row for row in results.heads if row.status != "ok"]
     if uncovered:
         console.print()
-        _print_uncovered(console, [(str(Head(r.layer, r.head)), r.status) for r in uncovered])
+        print_uncovered(console, [(str(Head(r.layer, r.head)), r.status) for r in uncovered])
     if scores:
         best = max(scores, key=lambda head: scores[head])
         console.print()
@@ -88,12 +90,12 @@ def print_score(console: Console, run: Run, source: str, score: Score) -> None:
     )
     console.print()
     scores = {Head.parse(row.head): row.iou for row in score.by_head}
-    _print_heads(console, scores, max(run.model.heads_per_layer))
+    print_heads(console, scores, max(run.model.heads_per_layer))
     console.print()
-    table = _facts()
-    table.add_row("IoU, mean", _with_interval(score.iou.mean, score.iou.ci95))
+    table = facts()
+    table.add_row("IoU, mean", with_interval(score.iou.mean, score.iou.ci95))
     table.add_row("IoU, median", f"{score.iou.median:.3f}")
-    _add_baselines(table, score.baselines)
+    add_baselines(table, score.baselines)
     terms = score.terms
     table.add_row("terms", f"median {terms.median:g}, mean {terms.mean:.1f}, at most {terms.max}")
     table.add_row("tokens", f"{score.tokens:,}")
@@ -103,7 +105,7 @@ def print_score(console: Console, run: Run, source: str, score: Score) -> None:
     failed = [(row.head, row.status) for row in score.by_head if row.status != "ok"]
     if failed:
         console.print()
-        _print_uncovered(console, failed)
+        print_uncovered(console, failed)
 
 
 def print_head(console: Console, shown: Portrait) -> None:
@@ -137,7 +139,7 @@ def print_head(console: Console, shown: Portrait) -> None:
 
 def print_diagnosis(console: Console, diagnosis: Mapping[str, Any]) -> None:
     """The end of `doctor`."""
-    table = _facts()
+    table = facts()
     versions = diagnosis["versions"]
     table.add_row(
         "headscript", Text(f"{versions['headscript']}, vocabulary {versions['vocabulary']}", "bold")
@@ -170,13 +172,40 @@ def print_diagnosis(console: Console, diagnosis: Mapping[str, Any]) -> None:
         table.add_row(f"extra {extra}", _mark(not missing, advice if missing else here))
     pipeline = diagnosis["spacy_pipeline"]
     table.add_row("spaCy pipeline", _mark(pipeline is not None, pipeline or "none"))
+    sandbox = diagnosis["sandbox"]
+    layers = {
+        "a process for each run": sandbox["fork"],
+        "limits of memory and time": sandbox["rlimits"],
+        f"Landlock {sandbox['landlock']}": sandbox["landlock"],
+        "seccomp": sandbox["seccomp"],
+    }
+    active = f"{sandbox['level']}: {listed(name for name, on in layers.items() if on) or 'nothing'}"
+    table.add_row("sandbox", _mark(sandbox["level"] == "full", active))
+    if sandbox["note"]:
+        table.add_row("", Text(sandbox["note"], "dim"))
     offline = diagnosis["hub_offline"]
     table.add_row("model hub", "switched off (HF_HUB_OFFLINE)" if offline else "asked for hub ids")
     console.print()
     console.print(table)
 
 
-def _print_heads(console: Console, scores: Mapping[Head, float], most: int) -> None:
+def contributed(part: ProposerSummary) -> str:
+    """What a proposer contributed, and what it took."""
+    gained = part.iou_gained
+    said = [f"in the programs of {share(part.heads)} of heads"]
+    if gained is not None:
+        said.append(f"IoU {gained:+.4f} over the search alone")
+    if part.iou_gained_per_dollar is not None:
+        said.append(f"{part.iou_gained_per_dollar:+.4f} a dollar")
+    if part.requests is not None:
+        said.append(f"{part.answers} of {count(part.requests, 'request')} answered")
+        said.append(f"{part.input_tokens:,} tokens in, {part.output_tokens:,} out")
+        said.append("cost not known" if part.cost is None else f"${part.cost:,.2f}")
+    said += [f"{name} {number}" for name, number in part.outcomes.items()]
+    return listed(said)
+
+
+def print_heads(console: Console, scores: Mapping[Head, float], most: int) -> None:
     """A grid of layers and heads in hundredths, or a line a layer where that is too wide."""
     layers = sorted({head.layer for head in scores})
     if not layers:
@@ -231,8 +260,8 @@ def _cell(iou: float | None, width: int) -> tuple[str, str]:
 
 
 def _head_facts(row: HeadResult) -> Table:
-    table = _facts()
-    table.add_row("IoU, test", _with_interval(row.iou, row.ci95))
+    table = facts()
+    table.add_row("IoU, test", with_interval(row.iou, row.ci95))
     others = {"select": row.select_iou, "fit": row.fit_iou}
     known = [f"{name} {iou:.3f}" for name, iou in others.items() if iou is not None]
     if known:
@@ -241,7 +270,7 @@ def _head_facts(row: HeadResult) -> Table:
         table.add_row("its own program", f"{row.intended_iou:.3f}")
     if row.best_iou is not None:
         table.add_row("best of all, by test", f"{row.best_iou:.3f}")
-    _add_baselines(table, row.baselines)
+    add_baselines(table, row.baselines)
     table.add_row("terms", str(row.terms))
     table.add_row("prefix-consistent", "yes" if row.prefix_consistent else "no")
     if row.frontier:
@@ -279,7 +308,8 @@ def _print_sighting(console: Console, name: str, sighting: Sighting) -> None:
         console.print(Text(f"  weight {LEGEND}", "dim"))
 
 
-def _print_uncovered(console: Console, failed: Sequence[tuple[str, str]], most: int = 5) -> None:
+def print_uncovered(console: Console, failed: Sequence[tuple[str, str]], most: int = 5) -> None:
+    """The heads whose programs fail, and why."""
     console.print(f"{count(len(failed), 'head')} without a working program:", style="yellow")
     for head, reason in failed[:most]:
         console.print(f"  {head}  {reason}", markup=False)
@@ -287,13 +317,14 @@ def _print_uncovered(console: Console, failed: Sequence[tuple[str, str]], most: 
         console.print(f"  and {len(failed) - most} more")
 
 
-def _add_baselines(table: Table, baselines: Mapping[str, float]) -> None:
+def add_baselines(table: Table, baselines: Mapping[str, float]) -> None:
+    """A row of baselines, best first."""
     if baselines:
         ordered = sorted(baselines.items(), key=lambda item: -item[1])
         table.add_row("baselines", listed(f"{name} {iou:.2f}" for name, iou in ordered))
 
 
-def _facts() -> Table:
+def facts() -> Table:
     """Names on the left, values on the right."""
     table = Table.grid(padding=(0, 2), pad_edge=True)
     table.add_column(style="dim", no_wrap=True)
@@ -301,7 +332,8 @@ def _facts() -> Table:
     return table
 
 
-def _with_interval(mean: float, interval: tuple[float, float]) -> Text:
+def with_interval(mean: float, interval: tuple[float, float]) -> Text:
+    """A number with its 95 % interval."""
     low, high = interval
     return Text.assemble((f"{mean:.3f}", "bold"), f"  95 % interval {low:.3f} to {high:.3f}")
 

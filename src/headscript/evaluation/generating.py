@@ -24,7 +24,7 @@ from headscript.heads import Head
 from headscript.language import token_surfaces
 from headscript.models import Model, load_model
 from headscript.models.attention import mixing
-from headscript.programs.program import Program
+from headscript.programs.loading import load_program
 from headscript.replacement import Replacement, Switch
 from headscript.results import Interval
 from headscript.runs import Run
@@ -141,7 +141,7 @@ class Comparison:
         """Heads with a program that was edited by hand, and its file."""
         files = {head: run.program_file(head, self.version) for head in self.edits}
         own = {head: program for head, program in edited.items() if head not in self.edits}
-        own |= {head: Program.load(file) for head, file in files.items() if file.is_file()}
+        own |= {head: load_program(file) for head, file in files.items() if file.is_file()}
         self.fraction = replace
         self.heads = sorted(own)
         """Those replaced by the run's own programs."""

@@ -12,6 +12,7 @@ from headscript.heads import Head, parse_heads
 from headscript.language import Text, read_text
 from headscript.packing import pack_rows
 from headscript.programs import Program
+from headscript.programs.loading import load_program
 from headscript.recording import Recording
 from headscript.records import RunText
 from headscript.results import HeadResult
@@ -94,7 +95,7 @@ def portrait(run: Run, head: Head | str) -> Portrait:
     file = run.program_file(head)
     if not file.is_file():
         return Portrait(head, scores, None, False, None, None, f"no program: {scores.status}")
-    program = Program.load(file)
+    program = load_program(file)
     best = worst = None
     note = ""
     try:

@@ -18,6 +18,7 @@ from headscript.evaluation.sweep import PatternsOf, Point, Setting, Sweep
 from headscript.events import Listener, ignore
 from headscript.heads import Head
 from headscript.models import Model, load_model
+from headscript.programs.freeform import isolation_of
 from headscript.programs.program import Program
 from headscript.replacement import check_assignment
 from headscript.results import Interval
@@ -75,6 +76,8 @@ class ReplacementCurve(_Frozen):
     """Heads whose program fails on some text, and why; they keep their own attention."""
     left_out: dict[str, str]
     """Baselines that could not be measured, and why."""
+    isolation: str | None = None
+    """What was around free-form programs while they ran; None where there was none of them."""
 
 
 def replacement_curve(
@@ -182,6 +185,7 @@ def replacement_curve(
         prefix_consistent=all(program.prefix_consistent for program in programs.values()),
         failures=failures,
         left_out=left_out,
+        isolation=isolation_of(programs.values()),
     )
 
 

@@ -21,6 +21,7 @@ from headscript.models import Model, load_model, observed
 from headscript.models.probe import run_backbone
 from headscript.packing import check_rows, pack, pack_rows, unpack
 from headscript.programs import Program
+from headscript.programs.freeform import isolation_of
 from headscript.recording import Recording
 from headscript.results import Interval, IouSummary, TermsSummary
 from headscript.runs import Run
@@ -71,6 +72,8 @@ class Score(_Frozen):
     texts: int
     tokens: int
     by_head: list[HeadScore]
+    isolation: str | None = None
+    """What was around free-form programs while they ran; None where there was none of them."""
 
 
 @dataclass
@@ -239,4 +242,5 @@ def _score(
         texts=len(ids),
         tokens=sum(map(len, ids)),
         by_head=by_head,
+        isolation=isolation_of(programs.values()),
     )

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from headscript.errors import HeadscriptError
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head
 from headscript.language import Text
 from headscript.packing import num_cells, pack_rows
+from headscript.programs.patterns import Patterns
 from headscript.programs.program import Program
 from headscript.recording import Recording
 from headscript.similarity import MeanByPosition, baseline_patterns, iou, pairwise_distance
+
+_TOGETHER = 1024  # programs whose patterns on a text are held at once
 
 PatternsOf = Callable[[int], Tensor]
 """Text number to the mean pattern by position of some heads on it: (heads, cells)."""
@@ -32,19 +34,6 @@ class HeadScores:
     baselines: dict[str, list[float]] = field(default_factory=dict)
     failure: str | None = None
     """Why the program in use failed on some text; None if it never did."""
-
-
-def program_patterns(programs: Sequence[Program], text: Text) -> tuple[Tensor, dict[int, str]]:
-    """Patterns of programs on a text, packed (programs, cells); 0 where one failed, and why."""
-    patterns = torch.zeros(len(programs), num_cells(len(text), text.causal))
-    failures: dict[int, str] = {}
-    for index, program in enumerate(programs):
-        try:
-            patterns[index] = pack_rows(program(text), text.causal)
-        except HeadscriptError as error:
-            failures[index] = str(error)
-    text.forget()  # features of hundreds of programs, a hundred megabytes a text
-    return patterns, failures
 
 
 def distances(
@@ -64,24 +53,28 @@ def distances(
     generator = torch.Generator().manual_seed(seed)
     total = sum(num_cells(len(text), text.causal) for text in texts)
     share = min(1.0, max_cells / max(total, 1))
-    layers = recording.layers
-    score = torch.zeros(len(programs), len(recording.heads))
-    failed = torch.zeros(len(programs))
-    for number, text in enumerate(texts):
-        n = len(text)
-        taken = torch.rand(n, generator=generator) < share
+    sampled = [torch.rand(len(text), generator=generator) < share for text in texts]
+    for taken in sampled:
         if not taken.any():
             taken[-1] = True
-        in_row = pack_rows(torch.arange(n)[:, None].expand(n, n), text.causal)
-        cells = taken[in_row]
-        predicted, failures = program_patterns(programs, text)
-        actual = torch.cat([recording.layer(layer, [number])[0] for layer in layers])
-        distance = pairwise_distance(predicted[:, cells], actual[:, cells])
-        rows = int(taken.sum())
-        score += (2 * rows - distance) / (2 * rows + distance)
-        for index in failures:
-            failed[index] = 1
-        on_event(Event("comparing all programs with all heads", number + 1, len(texts)))
+    score = torch.zeros(len(programs), len(recording.heads))
+    failed = torch.zeros(len(programs))
+    steps, done = len(texts) * -(-len(programs) // _TOGETHER), 0
+    for begin in range(0, len(programs), _TOGETHER):
+        some = slice(begin, begin + _TOGETHER)
+        patterns = Patterns(programs[some], causal=recording.causal)
+        for number, packed in patterns.on(texts):
+            n, taken = len(texts[number]), sampled[number]
+            in_row = pack_rows(torch.arange(n)[:, None].expand(n, n), recording.causal)
+            cells = taken[in_row]
+            actual = [recording.layer(layer, [number])[0][:, cells] for layer in recording.layers]
+            distance = pairwise_distance(packed[:, cells], torch.cat(actual))
+            rows = int(taken.sum())
+            score[some] += (2 * rows - distance) / (2 * rows + distance)
+            done += 1
+            on_event(Event("comparing all programs with all heads", done, steps))
+        for index in patterns.failures:
+            failed[begin + index] = 1
     return score / len(texts) * (1 - failed[:, None]), failed
 
 
@@ -104,28 +97,41 @@ def score_heads(
         {program.key: program for program in [*chosen.values(), *intended.values()]}.values()
     )
     place = {program.key: index for index, program in enumerate(programs)}
-    scores = {head: HeadScores() for head in recording.heads}
-    for number, text in enumerate(texts):
-        patterns, failures = program_patterns(programs, text)
+    kinds = {"chosen": chosen, "intended": intended}
+    tables: dict[str, Tensor] = {}  # each (heads, texts)
+    patterns = Patterns(programs, causal=recording.causal)
+    for done, (number, packed) in enumerate(patterns.on(texts), 1):
+        text = texts[number]
         generator = torch.Generator().manual_seed(seed + number)
-        shared = baseline_patterns(text, None, generator)
+        simple = baseline_patterns(text, None, generator)
+        first = 0
         for layer in recording.layers:
             heads = recording.heads_of(layer)
             actual = recording.layer(layer, [number])[0]  # (heads, cells)
-            found = {name: iou(pattern, actual).tolist() for name, pattern in shared.items()}
+            found = {name: iou(pattern, actual) for name, pattern in simple.items()}
             if mean_by_position is not None:
                 mean = mean_by_position[layer].packed(len(text))
-                found["mean by position"] = iou(mean, actual).tolist()
-            for index, head in enumerate(heads):
-                for kind, of_head in (("chosen", chosen), ("intended", intended)):
-                    program = of_head.get(head)
-                    value = 0.0
-                    if program is not None and place[program.key] not in failures:
-                        value = float(iou(patterns[place[program.key]], actual[index]))
-                    getattr(scores[head], kind).append(value)
-                    if kind == "chosen" and program is not None and place[program.key] in failures:
-                        scores[head].failure = failures[place[program.key]]
-                for name, values in found.items():
-                    scores[head].baselines.setdefault(name, []).append(values[index])
-        on_event(Event("scoring on the test texts", number + 1, len(texts)))
-    return scores
+                found["mean by position"] = iou(mean, actual)
+            for kind, of_head in kinds.items():
+                covered = [index for index, head in enumerate(heads) if head in of_head]
+                predicted = packed[[place[of_head[heads[index]].key] for index in covered]]
+                found[kind] = torch.zeros(len(heads))
+                found[kind][covered] = iou(predicted, actual[covered])
+            for name, values in found.items():
+                if name not in tables:
+                    tables[name] = torch.zeros(len(recording.heads), len(texts))
+                tables[name][first : first + len(heads), number] = values
+            first += len(heads)
+        on_event(Event("scoring on the test texts", done, len(texts)))
+    scores = {}
+    ordered = [head for layer in recording.layers for head in recording.heads_of(layer)]
+    for row, head in enumerate(ordered):
+        program = chosen.get(head)
+        scores[head] = HeadScores(
+            **{kind: tables[kind][row].tolist() for kind in kinds},
+            baselines={
+                name: values[row].tolist() for name, values in tables.items() if name not in kinds
+            },
+            failure=None if program is None else patterns.failures.get(place[program.key]),
+        )
+    return {head: scores[head] for head in recording.heads}

@@ -8,7 +8,6 @@ Nothing here or behind it executes source text; the checked tree is evaluated by
 from __future__ import annotations
 
 import ast
-import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -215,7 +214,7 @@ class _Gate:
             self.refuse(node, f"{name!r} has a meaning in the language; choose another name.")
 
     def _check_magnitude(self, node: ast.AST, value: float) -> None:
-        if not math.isfinite(value) or abs(value) > MAX_NUMBER:
+        if not abs(value) <= MAX_NUMBER:  # also false for NaN
             self.refuse(node, f"numbers must be finite and at most {MAX_NUMBER:,.0f} in size.")
 
     def check_expression(self, root: ast.expr) -> None:

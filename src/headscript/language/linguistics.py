@@ -49,7 +49,8 @@ def _load(name: str) -> Language:
         ) from None
 
 
-def _pipeline() -> Language:
+def load_pipeline() -> Language:
+    """The spaCy pipeline; raises HeadscriptError where spaCy or every known pipeline is missing."""
     if find_spec("spacy") is None:
         raise HeadscriptError(
             "Linguistic entries need spaCy; install it by: pip install 'headscript[linguistics]'."
@@ -81,7 +82,7 @@ def _parsed(text: Text) -> _Parse:
         written = [
             "" if s else surface for s, surface in zip(text.special, text.surfaces, strict=True)
         ]
-        document = _pipeline()("".join(written))
+        document = load_pipeline()("".join(written))
         word_at: dict[int, int] = {}
         for word in document:
             if not word.is_space:

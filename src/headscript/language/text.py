@@ -37,6 +37,7 @@ class Text:
         special: Sequence[bool] | None = None,
         embeddings: Tensor | None = None,
         first_query: int = 0,
+        reader: TextReader | None = None,
     ) -> None:
         if len(surfaces) != len(token_ids):
             raise ValueError(
@@ -52,6 +53,8 @@ class Text:
             embeddings  # (n, width) input embeddings, or None where the model is not at hand
         )
         self.first_query = first_query
+        self.reader = reader
+        """What read it, which knows its tokenizer; only free-form programs are told of that."""
         self._values: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
@@ -124,6 +127,7 @@ class Text:
             causal=self.causal,
             special=[self.special[place] for place in places],
             embeddings=None if self.embeddings is None else self.embeddings[list(places)],
+            reader=self.reader,
         )
 
     def _part(self, start: int, stop: int, first_query: int = 0) -> Text:
@@ -135,6 +139,7 @@ class Text:
             special=self.special[start:stop],
             embeddings=None if self.embeddings is None else self.embeddings[start:stop],
             first_query=first_query,
+            reader=self.reader,
         )
 
 
@@ -173,7 +178,13 @@ class TextReader:
             if self._embedding_table is None
             else self._embedding_table[torch.as_tensor(list(token_ids), dtype=torch.long)],
             first_query=first_query,
+            reader=self,
         )
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer whose ids it reads."""
+        return self._tokenizer
 
     def surfaces(self, token_ids: Sequence[int]) -> list[str]:
         """Each token as it reads in the text."""

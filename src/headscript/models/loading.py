@@ -138,6 +138,26 @@ def load_model(
     return Model.of(network, tokenizer, name=str(name), weights_hash=digest)
 
 
+def load_tokenizer(
+    name: str | Path, *, on_event: Listener = ignore
+) -> tuple[PreTrainedTokenizerBase, bool]:
+    """The tokenizer of a model, named as for `load_model`, and whether the model is a decoder.
+
+    Raises HeadscriptError where there is no such model or its files are broken.
+    """
+    source, _ = _locate(name, on_event)
+    config = _attempt(name, "configuration", lambda: AutoConfig.from_pretrained(source))
+    return read_tokenizer(source), _auto_class(config) is AutoModelForCausalLM
+
+
+def read_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder; raises HeadscriptError where it cannot be read."""
+    found: PreTrainedTokenizerBase = _attempt(
+        folder, "tokenizer", lambda: AutoTokenizer.from_pretrained(str(folder))
+    )
+    return found
+
+
 def _locate(name: str | Path, on_event: Listener) -> tuple[str, str | None]:
     """Where transformers finds the model, and the hash of its weights where the files are here."""
     if str(name) in BUILT_IN:

@@ -174,7 +174,7 @@ class Bank:
         self.programs = list(programs)
         self.first_constant = [0]
         for program in self.programs:
-            self.first_constant.append(self.first_constant[-1] + program.terms)
+            self.first_constant.append(self.first_constant[-1] + len(program.constants))
         # What stands without a constant has this one, behind all others.
         self._one = self.first_constant[-1]
         self._properties = Properties()

@@ -66,15 +66,7 @@ class Program:
     def load(path: str | Path) -> Program:
         """Read a program file, whose name it takes; raises HeadscriptError if it cannot be read."""
         path = Path(path)
-        try:
-            source = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise HeadscriptError(f"There is no program file {path}; check the path.") from None
-        except UnicodeDecodeError:
-            raise HeadscriptError(f"{path} is no text in UTF-8; is it a program file?") from None
-        except OSError as error:
-            raise HeadscriptError(f"{path} cannot be read: {error.strerror}.") from None
-        return Program.parse(source, path.stem, str(path))
+        return Program.parse(read_source(path), path.stem, str(path))
 
     def save(self, path: str | Path) -> None:
         """Write the source whole or not at all; raises HeadscriptError where that cannot be."""
@@ -199,6 +191,18 @@ class Program:
             start, end = self._spans[name]
             encoded = encoded[:start] + rounded(value).encode() + encoded[end:]
         return Program.parse(encoded.decode(), self.name)
+
+
+def read_source(path: Path) -> str:
+    """The source in a program file; raises HeadscriptError if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise HeadscriptError(f"There is no program file {path}; check the path.") from None
+    except UnicodeDecodeError:
+        raise HeadscriptError(f"{path} is no text in UTF-8; is it a program file?") from None
+    except OSError as error:
+        raise HeadscriptError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def rounded(value: float) -> str:

@@ -23,13 +23,13 @@ def read_terms(program: Program) -> list[tuple[Term, str, int]] | None:
     if program.log_linear is None:
         return None
     checked = check_program(program.source, program.name)
-    inliner = _Inliner()
+    inliner = Inliner()
     for name, value in checked.assignments:
         inliner.values[name] = inliner.visit(value)
     result = inliner.visit(checked.result)
     assert isinstance(result, ast.Call)
     found = []
-    for sign, addend in _addends(result.args[0]):
+    for sign, addend in addends(result.args[0]):
         term = _read_term(addend, sign, checked.constants)
         if term is None:
             return None
@@ -37,21 +37,23 @@ def read_terms(program: Program) -> list[tuple[Term, str, int]] | None:
     return found
 
 
-class _Inliner(ast.NodeTransformer):
+class Inliner(ast.NodeTransformer):
     """Puts what a name stands for in its place."""
 
     def __init__(self) -> None:
         self.values: dict[str, ast.expr] = {}
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
+        """What the name stands for, or the name itself."""
         return self.values.get(node.id, node)
 
 
-def _addends(node: ast.expr) -> list[tuple[int, ast.expr]]:
+def addends(node: ast.expr, sign: int = 1) -> list[tuple[int, ast.expr]]:
+    """What a sum adds up, each with its sign; sums within sums are taken apart too."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
-        sign = -1 if isinstance(node.op, ast.Sub) else 1
-        return [*_addends(node.left), (sign, node.right)]
-    return [(1, node)]
+        right = -sign if isinstance(node.op, ast.Sub) else sign
+        return [*addends(node.left, sign), *addends(node.right, right)]
+    return [(sign, node)]
 
 
 def _read_term(

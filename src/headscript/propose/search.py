@@ -79,7 +79,7 @@ class Step:
 
 
 @dataclass
-class _HeadState:
+class HeadState:
     """A head's program while it is searched."""
 
     terms: list[Term]
@@ -91,10 +91,14 @@ class SharedRows:
     """Rows of the fit texts with their pool: the same for every layer, so made once a process."""
 
     def __init__(self, texts: Sequence[Text], settings: SearchSettings) -> None:
-        generator = torch.Generator().manual_seed(settings.seed)
-        share = share_for(texts, settings.max_cells)
-        self.rows = Rows(texts, share=share, generator=generator)
+        self.rows = fit_rows(texts, settings)
         self.pool = standard_pool(texts, min_count=settings.min_count).occurring(self.rows)
+
+
+def fit_rows(texts: Sequence[Text], settings: SearchSettings) -> Rows:
+    """The rows of the fit texts that constants are fitted on: the same for every proposer."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    return Rows(texts, share=share_for(texts, settings.max_cells), generator=generator)
 
 
 def search_layer(
@@ -119,12 +123,12 @@ def search_layer(
         rows.release(pool.expressions)
     rows.release(shared.pool.expressions)
     return [
-        _frontier(rows, state, actual[:, head].contiguous(), settings)
+        prune(rows, state, actual[:, head].contiguous(), settings)
         for head, state in enumerate(states)
     ]
 
 
-def _start(rows: Rows, actual: Tensor) -> _HeadState:
+def _start(rows: Rows, actual: Tensor) -> HeadState:
     terms = [
         Term(None, "text.first", None),
         Term("log(text.position + 1)", "text.first", None),
@@ -138,11 +142,11 @@ def _start(rows: Rows, actual: Tensor) -> _HeadState:
         terms.append(Term(None, "text.following(1)", None))
         terms.append(Term(None, "text.last", None))
     features = rows.columns(terms)
-    return _HeadState(terms, features, fit_weights(rows, features, actual, surprise=SURPRISE))
+    return HeadState(terms, features, fit_weights(rows, features, actual, surprise=SURPRISE))
 
 
 def _add_best(
-    rows: Rows, state: _HeadState, fresh: list[Term], actual: Tensor, settings: SearchSettings
+    rows: Rows, state: HeadState, fresh: list[Term], actual: Tensor, settings: SearchSettings
 ) -> None:
     """Add to a head those candidates that the quadratic model says gain most together."""
     if not fresh:
@@ -160,7 +164,7 @@ def _add_best(
 
 
 def _matching_pursuit(
-    rows: Rows, state: _HeadState, columns: Tensor, actual: Tensor, settings: SearchSettings
+    rows: Rows, state: HeadState, columns: Tensor, actual: Tensor, settings: SearchSettings
 ) -> list[int]:
     """The candidate columns to add, best first, each judged with those before it refitted."""
     known = state.features.shape[1]
@@ -192,9 +196,7 @@ def _matching_pursuit(
     return picked
 
 
-def _frontier(
-    rows: Rows, state: _HeadState, actual: Tensor, settings: SearchSettings
-) -> list[Step]:
+def prune(rows: Rows, state: HeadState, actual: Tensor, settings: SearchSettings) -> list[Step]:
     """Take the terms out again, least worth first; the programs met, fewest terms first."""
     terms, features = list(state.terms), state.features
     fitted = fit_weights(rows, features, actual, state.fitted.weights)
@@ -211,9 +213,13 @@ def _frontier(
         dropped = max(1, (len(terms) - settings.max_terms) // 4, (len(terms) - _FINE) // 8)
         keep, features, fitted = _without_least(rows, features, fitted, actual, dropped)
         terms = [terms[index] for index in keep]
-    even = rows.softmax(torch.zeros(rows.num_cells))  # no terms: looks at all tokens alike
-    steps.append(Step((), (), (), float(rows.iou(even[:, None], actual[:, None]))))
-    return steps[::-1]
+    return [no_terms(rows, actual), *steps[::-1]]
+
+
+def no_terms(rows: Rows, actual: Tensor) -> Step:
+    """The program without terms, which looks at all tokens alike."""
+    even = rows.softmax(torch.zeros(rows.num_cells))
+    return Step((), (), (), float(rows.iou(even[:, None], actual[:, None])))
 
 
 def _without_least(

@@ -1,7 +1,7 @@
-"""The search spread over processes: one work item a layer, each result one file of the run.
+"""Work on heads spread over processes: one work item a layer, each result one file of the run.
 
-A worker is this module started on a run's folder. It is told layers on its standard input, one a
-line, writes search/L05.json and answers with the layer's number. Everything it needs lies in the
+A worker is this module started on a run's folder. It is told jobs and layers on its standard input,
+"search 5" a line, writes search/L05.json and answers with the line. Everything it needs lies in the
 run, so that a worker can as well be started by hand, or on another machine that sees the folder.
 """
 
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -21,9 +22,10 @@ import torch
 
 from headscript.disk import write_atomically
 from headscript.errors import HeadscriptError
+from headscript.explainers.keys import environment_without_keys
 from headscript.language import read_text
 from headscript.propose.frontier import Frontier
-from headscript.propose.search import SearchSettings, SharedRows, Step, search_layer
+from headscript.propose.search import SearchSettings, SharedRows, Step, fit_rows, search_layer
 from headscript.recording import Recording
 from headscript.rows import Rows, share_for
 from headscript.runs import Run
@@ -35,7 +37,7 @@ def search_file(layer: int) -> str:
 
 
 class Bench:
-    """A process's texts and features: made once, used for every layer it searches."""
+    """A process's texts and features: made once, used for every layer it works on."""
 
     def __init__(self, run: Run) -> None:
         from transformers import AutoTokenizer
@@ -43,35 +45,53 @@ class Bench:
         self.run = run
         self.settings = SearchSettings.of(run.config)
         tokenizer = AutoTokenizer.from_pretrained(str(run.tokenizer_folder))
-        texts = {
+        self.texts = {
             split: [
                 read_text(tokenizer, text.token_ids, causal=run.model.causal)
                 for text in run.texts(split)
             ]
             for split in ("fit", "select")
         }
-        self.shared = SharedRows(texts["fit"], self.settings)
         self.fit = Recording.open(run.recording_folder("fit"))
         self.select = Recording.open(run.recording_folder("select"))
-        self.select_rows = Rows(
-            texts["select"],
-            share=share_for(texts["select"], self.settings.max_cells),
+
+    @cached_property
+    def shared(self) -> SharedRows:
+        """Rows of the fit texts, with the pool that the search draws from."""
+        return SharedRows(self.texts["fit"], self.settings)
+
+    @cached_property
+    def fit_rows(self) -> Rows:
+        """The same rows."""
+        return fit_rows(self.texts["fit"], self.settings)
+
+    @cached_property
+    def select_rows(self) -> Rows:
+        """Rows of the select texts."""
+        return Rows(
+            self.texts["select"],
+            share=share_for(self.texts["select"], self.settings.max_cells),
             generator=torch.Generator().manual_seed(self.settings.seed + 1),
         )
 
     def search(self, layer: int) -> None:
         """Search the heads of a layer and write what was found."""
-        frontiers = search_layer(self.shared, self.fit.layer(layer), self.settings)
+        self.write_frontiers(
+            search_file(layer),
+            layer,
+            search_layer(self.shared, self.fit.layer(layer), self.settings),
+        )
+
+    def write_frontiers(self, path: str, layer: int, found: Sequence[Sequence[Step]]) -> None:
+        """Keep the steps of a layer's heads, with what each is worth on the select texts."""
         actual = self.select_rows.gather(self.select.layer(layer))
-        found = [
+        frontiers = [
             Frontier(head, tuple(steps), tuple(self._held_out(steps, actual[:, index])))
-            for index, (head, steps) in enumerate(
-                zip(self.fit.heads_of(layer), frontiers, strict=True)
-            )
+            for index, (head, steps) in enumerate(zip(self.fit.heads_of(layer), found, strict=True))
         ]
         self.select_rows.release(())
-        content = json.dumps([frontier.as_json() for frontier in found])
-        write_atomically(self.run.directory / search_file(layer), content.encode())
+        content = json.dumps([frontier.as_json() for frontier in frontiers])
+        write_atomically(self.run.directory / path, content.encode())
 
     def _held_out(self, steps: Sequence[Step], actual: torch.Tensor) -> list[float]:
         """Mean IoU of each step on (a sample of) the select rows."""
@@ -87,20 +107,28 @@ class Bench:
         return scores
 
 
-def search_layers(run: Run, layers: Sequence[int], *, workers: int | None = None) -> Iterator[int]:
-    """Search layers in `workers` processes (None: one a core); yields each layer once it is done.
+def work_on_layers(
+    run: Run, job: str, layers: Sequence[int], *, workers: int | None = None
+) -> Iterator[int]:
+    """Do a job on layers in `workers` processes (None: one a core); yields each layer once done.
 
-    The files do not depend on the number of workers or on the order in which layers end. Raises
-    HeadscriptError where a worker met one, or was killed.
+    `job` is "search", "combine", or "judge NAME" for the candidates of that name. The files do not
+    depend on the number of workers or on the order in which layers end. A short job for one worker
+    is done here, as a process takes seconds to start. Raises HeadscriptError where a worker met
+    one, or was killed.
     """
+    number = min(len(layers), workers or available_cores())
+    if number == 1 and job != "search":
+        yield from _work_here(run, job, layers)
+        return
     waiting: Queue[int] = Queue()
     for layer in layers:
         waiting.put(layer)
     answers: Queue[int | HeadscriptError] = Queue()
-    number = min(len(layers), workers or available_cores())
     processes = [_start(run.directory) for _ in range(number)]
     threads = [
-        Thread(target=_feed, args=(process, waiting, answers), daemon=True) for process in processes
+        Thread(target=_feed, args=(process, job, waiting, answers), daemon=True)
+        for process in processes
     ]
     try:
         for thread in threads:
@@ -119,18 +147,33 @@ def search_layers(run: Run, layers: Sequence[int], *, workers: int | None = None
             process.communicate()
 
 
+def _work_here(run: Run, job: str, layers: Sequence[int]) -> Iterator[int]:
+    bench = Bench(run)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker, so that sums come out the same
+    try:
+        for layer in layers:
+            _do(bench, *job.split(), str(layer))
+            yield layer
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _start(directory: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "headscript.propose.workers", str(directory), str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        env=environment_without_keys() | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     )
 
 
 def _feed(
-    process: subprocess.Popen[str], waiting: Queue[int], answers: Queue[int | HeadscriptError]
+    process: subprocess.Popen[str],
+    job: str,
+    waiting: Queue[int],
+    answers: Queue[int | HeadscriptError],
 ) -> None:
     """Give a worker one layer after another until there are none."""
     if process.stdin is None or process.stdout is None:
@@ -141,7 +184,7 @@ def _feed(
         except Empty:
             return
         try:
-            process.stdin.write(f"{layer}\n")
+            process.stdin.write(f"{job} {layer}\n")
             process.stdin.flush()
             answer = process.stdout.readline()
         except (OSError, ValueError):
@@ -152,7 +195,7 @@ def _feed(
         if not answer:
             answers.put(
                 HeadscriptError(
-                    f"A process that searched layer {layer} ended before its time, perhaps for "
+                    f"A process that worked on layer {layer} ended before its time, perhaps for "
                     "want of memory; start again, finished layers are kept (fewer --workers take "
                     "less memory)."
                 )
@@ -182,8 +225,24 @@ def _die_with(parent: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _do(bench: Bench, job: str, *arguments: str) -> None:
+    layer = int(arguments[-1])
+    if job == "search":
+        bench.search(layer)
+    elif job == "judge":
+        from headscript.propose.judging import judge_layer
+
+        judge_layer(bench, arguments[0], layer)
+    elif job == "combine":
+        from headscript.propose.combining import combine_layer
+
+        combine_layer(bench, layer)
+    else:
+        raise ValueError(f"no job is called {job!r}")
+
+
 def main(directory: str, parent: str) -> None:
-    """Search the layers named on standard input."""
+    """Do the jobs named on standard input."""
     _die_with(int(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when Ctrl-C is pressed
     torch.set_num_threads(1)  # processes on as many cores do more than threads on small matrices
@@ -193,7 +252,7 @@ def main(directory: str, parent: str) -> None:
     for line in sys.stdin:
         try:
             bench = bench or Bench(Run.open(directory))
-            bench.search(int(line))
+            _do(bench, *line.split())
         except HeadscriptError as error:
             answers.write(f"error {json.dumps(str(error))}\n")
         else:

@@ -9,6 +9,7 @@ import torch
 
 from headscript.language import Text
 from headscript.programs.emit import emit
+from headscript.programs.freeform import FreeForm
 from headscript.programs.program import Program
 from headscript.programs.reading import read_terms
 from headscript.propose.search import strengths
@@ -32,11 +33,13 @@ class Reteller:
         made anew. Any other keeps the words of its writer, and a first line says that its constants
         were tuned since.
         """
+        if isinstance(program, FreeForm):  # it has no constants, and its words are its writer's
+            return program
         terms = read_terms(program)
         first_line = f'"""Head {name} of {self._model_name}; its constants were {self._how}."""'
         if terms is None:
             return Program.parse(
-                _with_first_line(program.with_constants(constants).source, first_line), name
+                with_first_line(program.with_constants(constants).source, first_line), name
             )
         weighing = [
             (term, sign * constants[constant])
@@ -54,14 +57,14 @@ class Reteller:
             causal=self._rows.causal,
             strengths=shares,
         )
-        return Program.parse(_with_first_line(retold.source, first_line), name)
+        return Program.parse(with_first_line(retold.source, first_line), name)
 
     def forget(self) -> None:
         """Drop the features kept, between programs that share few."""
         self._rows.release(())
 
 
-def _with_first_line(source: str, first_line: str) -> str:
+def with_first_line(source: str, first_line: str) -> str:
     """A program file's source with another module docstring."""
     first = ast.parse(source).body[0]
     lines = source.splitlines(keepends=True)

@@ -1,0 +1,69 @@
+"""headscript match: the heads of any model matched with a library of programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headscript.cli.options import Field, Json, LibraryPlace, MaxTexts, MaxTokens, Texts
+
+
+def match(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="smollm2-135m or minilm-l6 (built in), a model folder, a .gguf file or a hub id.",
+        ),
+    ],
+    texts: Texts,
+    library: LibraryPlace = None,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit/--no-refit", help="Also fit the constants of the best programs to each head."
+        ),
+    ] = True,
+    max_texts: MaxTexts = None,
+    max_tokens: MaxTokens = None,
+    heads: Annotated[
+        str, typer.Option(metavar="HEADS", help="all, or heads and layers such as L5H3,L6.")
+    ] = "all",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Leave a run there, which score, show and replace can read."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="S", help="Seed of the splits, the samples and the intervals.")
+    ] = 0,
+    field: Field = "text",
+    as_json: Json = False,
+) -> None:
+    """Give every head of MODEL the best program of a library, without searching any."""
+    from headscript.cli.library_tables import print_match
+    from headscript.cli.terminal import console, print_json, progress
+    from headscript.library.matching import match as match_model
+
+    with progress() as on_event:
+        found = match_model(
+            model,
+            texts,
+            library=library,
+            refit=refit,
+            max_texts=max_texts,
+            max_tokens=max_tokens,
+            heads=heads,
+            out=out,
+            field=field,
+            seed=seed,
+            on_event=on_event,
+        )
+    place = None if out is None else str(out)
+    if as_json:
+        print_json({"run": place, **found.model_dump(mode="json")})
+    else:
+        print_match(console(), found, place)

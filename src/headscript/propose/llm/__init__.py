@@ -1,0 +1,1 @@
+"""The `llm` proposer: a language model is shown what a head does and writes programs for it."""

@@ -1,0 +1,185 @@
+"""What jobs on the heads of a model have in common: texts, recordings, and rows of results."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from statistics import mean, median
+from typing import Any
+
+from headscript.errors import HeadscriptError
+from headscript.evaluation.categories import Behaviour
+from headscript.evaluation.tables import HeadScores
+from headscript.events import Event, Listener
+from headscript.heads import Head
+from headscript.language import Text
+from headscript.models import Model
+from headscript.packing import unpack
+from headscript.programs.program import Program
+from headscript.recording import Recording, estimate, record
+from headscript.records import RunConfig, RunText
+from headscript.runs import Run
+from headscript.similarity import MeanByPosition, bootstrap_interval
+from headscript.texts import load_texts, split_documents
+
+SPLITS = ("fit", "select", "test")
+
+
+def prepare_texts(config: RunConfig, model: Model) -> list[RunText]:
+    """The texts that a run asks for, split and tokenised.
+
+    Raises HeadscriptError where a split would have no text of two tokens.
+    """
+    documents = load_texts(config.texts, max_texts=config.max_texts, field=config.field)
+    splits = split_documents(documents, seed=config.seed)
+    prepared = []
+    for split in SPLITS:
+        found = [
+            RunText(
+                document.id,
+                split,
+                document.text,
+                tuple(model.encode(document.text, config.max_tokens)),
+            )
+            for document in getattr(splits, split)
+        ]
+        usable = [text for text in found if len(text.token_ids) > 1]
+        if not usable:
+            raise HeadscriptError(
+                f"No text of the {split} split has two tokens or more; give longer texts."
+            )
+        prepared += usable
+    return prepared
+
+
+def record_splits(
+    run: Run, model: Model, texts: Sequence[RunText], heads: Sequence[Head], on_event: Listener
+) -> dict[str, Recording]:
+    """Record heads on the texts of each split, in the run's folder."""
+    cost = estimate(model, [len(text.token_ids) for text in texts], heads)
+    on_event(Event("recording", 0, len(texts), f"Recording {cost}"))
+    recordings = {}
+    for split in SPLITS:
+        ids = [text.token_ids for text in texts if text.split == split]
+        recordings[split] = record(
+            model, ids, run.recording_folder(split), heads=heads, on_event=on_event
+        )
+    return recordings
+
+
+def mean_by_position(recording: Recording) -> dict[int, MeanByPosition]:
+    """The mean patterns of the heads of each layer, by position."""
+    longest = max(recording.token_counts)
+    means = {}
+    for layer in recording.layers:
+        heads = len(recording.heads_of(layer))
+        means[layer] = MeanByPosition(heads, longest, recording.causal)
+        for number, cells in enumerate(recording.layer(layer)):
+            means[layer].add(unpack(cells, recording.token_counts[number], recording.causal))
+    return means
+
+
+def categories(recording: Recording, texts: Sequence[Text]) -> dict[Head, str]:
+    """What each recorded head measurably does on texts."""
+    found: dict[Head, str] = {}
+    for layer in recording.layers:
+        heads = recording.heads_of(layer)
+        behaviour = Behaviour.of_nothing(len(heads))
+        for text, cells in zip(texts, recording.layer(layer), strict=True):
+            behaviour.add(unpack(cells, len(text), recording.causal), text)
+        found.update(zip(heads, behaviour.categories(), strict=True))
+    return found
+
+
+def head_row(
+    head: Head,
+    scores: HeadScores,
+    program: Program | None,
+    text_ids: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    """A head's row of results, without a program that says so; `text_ids` are of the test texts."""
+    row: dict[str, Any] = {
+        "layer": head.layer,
+        "head": head.head,
+        "iou": mean(scores.chosen),
+        "ci95": bootstrap_interval(scores.chosen, seed=seed),
+        "baselines": {name: mean(values) for name, values in scores.baselines.items()},
+        "terms": 0,
+        "prefix_consistent": True,
+        "status": "no program was proposed",
+    }
+    if program is None:
+        return row
+    order = sorted(range(len(text_ids)), key=lambda index: scores.chosen[index])
+    return row | {
+        "program": f"programs/{head}.py",
+        "program_key": program.key,
+        "intended_iou": mean(scores.intended),
+        "terms": program.terms,
+        "prefix_consistent": program.prefix_consistent,
+        "best_text": text_ids[order[-1]],
+        "worst_text": text_ids[order[0]],
+        "status": "ok" if scores.failure is None else scores.failure,
+    }
+
+
+def summary_of(
+    rows: Sequence[Mapping[str, Any]],
+    scores: Mapping[Head, HeadScores],
+    texts: dict[str, int],
+    seed: int,
+) -> dict[str, Any]:
+    """All heads together; intervals resample texts, the same texts for all heads."""
+    by_text = [mean(values) for values in zip(*(s.chosen for s in scores.values()), strict=True)]
+    intended = [row.get("intended_iou") for row in rows]
+    return {
+        "iou": {
+            "mean": mean(row["iou"] for row in rows),
+            "median": median(row["iou"] for row in rows),
+            "ci95": bootstrap_interval(by_text, seed=seed),
+        },
+        "intended_iou": mean(iou or 0.0 for iou in intended) if any(intended) else None,
+        "baselines": {
+            name: mean(row["baselines"][name] for row in rows) for name in rows[0]["baselines"]
+        },
+        "coverage": mean(row["status"] == "ok" for row in rows),
+        "prefix_consistent": mean(row["prefix_consistent"] for row in rows),
+        "terms": {
+            "median": median(row["terms"] for row in rows),
+            "mean": mean(row["terms"] for row in rows),
+            "max": max(row["terms"] for row in rows),
+        },
+        "heads": len(rows),
+        "texts": texts,
+        "categories": dict(Counter(row["category"] for row in rows)),
+    }
+
+
+class Clock:
+    """Seconds of each stage; of a run that was resumed, those of its last process."""
+
+    def __init__(self, workers: int = 0) -> None:
+        self.workers = workers
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        """Time what is done inside."""
+        begin = time.monotonic()
+        yield
+        self.seconds[stage] = round(time.monotonic() - begin, 2)
+
+    def report(self) -> dict[str, Any]:
+        """`seconds` by stage, and `peak_memory_mb` of all processes, as if they peaked together."""
+        scale = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of the largest
+        return {
+            "seconds": self.seconds,
+            "peak_memory_mb": round((own + self.workers * workers) * scale / 1e6, 1),
+        }

@@ -1,0 +1,6 @@
+# what: loops without end
+# outcome: timeout
+# layers: deadline
+def attend(sentence, tokenizer):
+    while True:
+        pass
