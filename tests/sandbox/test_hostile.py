@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from tests.sandbox.sentences import WORDS, sentence
 
-from headscript.sandbox import Limits, Outcome, Sandbox, isolation
+from headscript.errors import HeadscriptError
+from headscript.sandbox import Isolation, Limits, Outcome, Sandbox, isolation
 from headscript.sandbox.policy import Layers, layers_here
 
 pytestmark = pytest.mark.skipif(
@@ -131,17 +132,11 @@ def untouched(canary: Path) -> bool:
 def run(sandbox: Sandbox, source: str, *, twice: bool = False) -> Outcome:
     def answers(question: dict[str, object]) -> object:
         if question.get("ask") != "tokenize":
-            raise sandbox_error(question)
+            raise HeadscriptError(f"{question.get('ask')!r} is not answered")
         return {"ids": [1], "tokens": ["a"], "offsets": [[0, 1]], "special": [0], "words": [0]}
 
     (outcome,) = sandbox.run(source, "attend", [sentence()], answers=answers, twice=twice)
     return outcome
-
-
-def sandbox_error(question: dict[str, object]) -> Exception:
-    from headscript.errors import HeadscriptError
-
-    return HeadscriptError(f"{question.get('ask')!r} is not answered")
 
 
 def matches(program: Hostile, outcome: Outcome) -> bool:
@@ -305,3 +300,17 @@ def test_a_worker_that_is_killed_is_replaced(secret: None) -> None:
         found = [run(sandbox, HONEST) for _ in range(2)]
         assert found[-1].failure == ""
         assert sandbox.pids() != [pid]
+
+
+def test_a_weak_system_is_refused_unless_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    weak = Isolation("partial", True, True, 0, True, "Landlock cannot be had on this system")
+    monkeypatch.setattr("headscript.sandbox.pool.isolation", lambda: weak)
+    with pytest.raises(HeadscriptError, match=r"weaker .*Landlock .*ALLOW_WEAK_SANDBOX"):
+        Sandbox()
+    with Sandbox(LIMITS, workers=1, allow_weak=True) as sandbox:
+        assert sandbox.isolation.level == "partial"
+        assert run(sandbox, HONEST).failure == ""
+    none = Isolation("none", False, False, 0, False, "this one has no fork")
+    monkeypatch.setattr("headscript.sandbox.pool.isolation", lambda: none)
+    with pytest.raises(HeadscriptError, match="no fork"):
+        Sandbox(allow_weak=True)

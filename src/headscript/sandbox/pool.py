@@ -86,7 +86,8 @@ class Sandbox:
         if self.isolation.level != "full" and not allow_weak:
             raise HeadscriptError(
                 f"The sandbox is weaker here than it should be ({self.isolation.note}); "
-                "--allow-weak-sandbox runs free-form programs all the same."
+                "HEADSCRIPT_ALLOW_WEAK_SANDBOX=1 in the environment runs free-form programs all "
+                "the same, and so does 'import --allow-weak-sandbox'."
             )
         self._lint = lint
         self._layers = layers
