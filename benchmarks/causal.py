@@ -28,7 +28,7 @@ from headscript.runs import FOUND, Run
 from headscript.texts import Document
 from headscript.tuning.tune import TuneSettings, tune
 
-FRACTIONS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
+FRACTIONS = (0.25, 0.5, 1.0)
 FLOORS = {
     "excerpts": {0.25: 0.04, 0.5: 0.12, 1.0: 0.50},
     "stories": {0.25: 0.08, 0.5: 0.20, 1.0: 0.90},
@@ -153,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/causal"))
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -161,7 +161,9 @@ def main() -> None:
     documents = held_out(asked.data)
     mixed = asked.out / "mixed.jsonl"
     write_mixed(asked.data, mixed)
-    found = {FOUND: measured(run.directory, documents, FOUND)}
+    # What is searched costs much more, which a part of the stories shows as well.
+    fewer = documents | {"stories": documents["stories"][::4]}
+    found = {FOUND: measured(run.directory, fewer, FOUND)}
     record = tune(
         run.directory,
         settings=TuneSettings(

@@ -245,8 +245,8 @@ def _of_candidates(run: Run, rows: Mapping[Head, HeadResult]) -> Iterator[Entry]
             scores[found["head"], found["program_key"]] = found["select_iou"]
     for layer in sorted({head.layer for head in rows}):
         for candidate in layer_candidates(run, layer):
-            program = candidate.program()
-            if candidate.outcome is not Outcome.OK or program is None:
+            program = candidate.program() if candidate.outcome is Outcome.OK else None
+            if program is None:  # free-form ones have another outcome
                 continue
             iou = scores.get((str(candidate.head), program.key), candidate.fit_iou)
             yield _entry(run, candidate.head, program, candidate.origin, rows, iou)

@@ -9,6 +9,9 @@ decoder cannot take is a program that looks at tokens after the query by what it
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
+from collections.abc import Iterator
 
 from headscript.errors import HeadscriptError
 from headscript.programs.program import Program
@@ -26,30 +29,40 @@ def with_mask(program: Program) -> Program | None:
 
     None where no mask can be written into its source.
     """
-    places = [
-        _end_of(node, program.source)
-        for node in ast.walk(ast.parse(program.source))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "softmax"
-        and len(node.args) == 1
-    ]
-    if not places:
+    lines = program.source.encode().splitlines(keepends=True)
+    ends = set()
+    for node in ast.walk(ast.parse(program.source)):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "softmax"
+            and len(node.args) == 1
+        ):
+            assert node.end_lineno is not None
+            assert node.end_col_offset is not None
+            before = lines[node.end_lineno - 1][: node.end_col_offset]
+            ends.add((node.end_lineno, len(before.decode())))
+    if not ends:
         return program
-    encoded = program.source.encode()
-    for place in sorted(places, reverse=True):
-        before = encoded[:place].rstrip()
-        comma = b"" if before.endswith(b",") else b","
-        encoded = before + comma + b" text.allowed" + encoded[len(before) : place] + encoded[place:]
+    written = program.source.splitlines(keepends=True)
+    # From the last back, so that places before it stay what they are.
+    for (line, column), comma in sorted(_last_operands(program.source, ends), reverse=True):
+        text = written[line - 1]
+        written[line - 1] = f"{text[:column]}{comma} text.allowed{text[column:]}"
     try:
-        return Program.parse(encoded.decode(), program.name)
-    except HeadscriptError:  # a comment behind the last operand, say
+        return Program.parse("".join(written), program.name)
+    except HeadscriptError:
         return None
 
 
-def _end_of(call: ast.Call, source: str) -> int:
-    """Where a call's closing bracket stands, in bytes of the UTF-8 source."""
-    assert call.end_lineno is not None
-    assert call.end_col_offset is not None
-    lines = source.encode().splitlines(keepends=True)
-    return sum(map(len, lines[: call.end_lineno - 1])) + call.end_col_offset - 1
+def _last_operands(
+    source: str, ends: set[tuple[int, int]]
+) -> Iterator[tuple[tuple[int, int], str]]:
+    """Where the operands of calls that end at `ends` end, and the comma that is missing there."""
+    last, comma = (1, 0), ","
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in (tokenize.COMMENT, tokenize.NL):
+            continue
+        if token.string == ")" and token.end in ends:
+            yield last, comma
+        last, comma = token.end, "" if token.string == "," else ","

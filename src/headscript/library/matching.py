@@ -47,7 +47,7 @@ from headscript.stages import (
 )
 from headscript.tuning.retelling import Reteller, with_first_line
 
-TOKENS = {"fit": 4_000, "select": 3_000, "test": 5_000}
+TOKENS = {"fit": 3_000, "select": 2_500, "test": 4_000}
 """Tokens of each split that are taken where nobody says how many texts."""
 _LOOKED_AT = 2_000  # texts that these are drawn from
 _CELLS = 40_000  # query-key pairs of select texts on which all programs meet all heads

@@ -18,19 +18,20 @@ from headscript.language import Text
 from headscript.library.columns import Columns, Weighted
 from headscript.packing import num_cells
 from headscript.programs.program import Program, rounded
+from headscript.propose.screening import SURPRISE
 from headscript.recording import Recording
 from headscript.rows import Rows, share_for
 from headscript.tuning.loglinear import Fitted, fit_weights
 
 ROUGH_CELLS = 4_000
 """Query-key pairs on which programs are tried."""
-FIT_CELLS = 20_000
+FIT_CELLS = 15_000
 """Query-key pairs on which the best of a head's programs are fitted, and judged."""
 SHORTLIST = 4
 """Programs of a head that are tried because of what they do as they are, ..."""
 PROMISING = 4
 """... and because of what they promise."""
-FINALISTS = 3
+FINALISTS = 2
 """Of these, those that are fitted to the end."""
 _ROUGH_STEPS = 3
 _STEPS = 10
@@ -75,7 +76,8 @@ def try_programs(
     weighted = {place: found for place in working if (found := columns.weighted(place)) is not None}
     promise = torch.zeros_like(table)
     for done, place in enumerate(weighted, 1):
-        promise[place] = sample.promise(columns.of(place))
+        features = columns.of(place)
+        promise[place] = sample.ious(features, sample.least_squares(features))
         on_event(Event("estimating what programs could do", done, len(weighted)))
     heads_of: dict[int, list[int]] = {}
     for head in range(table.shape[1]):
@@ -85,8 +87,10 @@ def try_programs(
     tried: list[Tried] = [{} for _ in range(table.shape[1])]
     for done, (place, heads) in enumerate(sorted(heads_of.items()), 1):
         features = columns.of(place)
-        for head in heads:
-            fitted = sample.fitted(features, weighted[place].weights, head, _ROUGH_STEPS)
+        estimates = sample.least_squares(features, heads)
+        for head, estimate in zip(heads, estimates.T, strict=True):
+            start = sample.better(features, head, (weighted[place].weights, estimate))
+            fitted = sample.fitted(features, start, head, _ROUGH_STEPS, surprise=SURPRISE)
             tried[head][place] = (weighted[place], fitted)
         on_event(Event("fitting roughly", done, len(heads_of)))
     return [dict(sorted(found.items(), key=lambda item: item[1][1].loss)) for found in tried]
@@ -173,24 +177,34 @@ class _Sample:
         means = self.rows.row_sums(logarithms * self._density[:, None]) / self._row_density
         self._logarithms = (logarithms - means[self.rows.cell_row]) * self._density[:, None]
 
-    def promise(self, features: Tensor) -> Tensor:
-        """The IoU that features (cells, terms) reach by weights from least squares: (heads,)."""
-        rows = self.rows
-        means = rows.weighted_row_sums(self._density[None], features)[0] / self._row_density
+    def least_squares(self, features: Tensor, heads: Sequence[int] | None = None) -> Tensor:
+        """Weights by least squares on logarithms, (terms, heads), for features (cells, terms)."""
+        means = self.rows.weighted_row_sums(self._density[None], features)[0] / self._row_density
         squares = (features * self._density[:, None]).T @ features
         squares -= (means * self._row_density).T @ means
         squares += torch.diag(1e-3 * squares.diag() + 1e-4)
-        weights = torch.linalg.solve(squares, features.T @ self._logarithms)  # (terms, heads)
-        scores = (features @ weights).masked_fill_(~rows.valid[:, None], -torch.inf)
-        for block in rows.blocks:
+        wanted = self._logarithms if heads is None else self._logarithms[:, heads]
+        weights: Tensor = torch.linalg.solve(squares, features.T @ wanted)
+        return weights
+
+    def ious(self, features: Tensor, weights: Tensor) -> Tensor:
+        """The IoU of each head with the pattern of its weights (terms, heads): (heads,)."""
+        scores = (features @ weights).masked_fill_(~self.rows.valid[:, None], -torch.inf)
+        for block in self.rows.blocks:
             in_rows = scores[block.cells].view(block.num_rows, block.width, -1)
             scores[block.cells] = in_rows.softmax(1).flatten(0, 1)
-        return rows.iou(scores, self.actual)
+        return self.rows.iou(scores, self.actual)
 
-    def fitted(self, features: Tensor, start: Tensor, head: int, steps: int) -> Fitted:
+    def better(self, features: Tensor, head: int, starts: Sequence[Tensor]) -> Tensor:
+        """Of several weights (terms,) those that are nearest to a head."""
+        return max(starts, key=lambda weights: self.iou(features, weights, head))
+
+    def fitted(
+        self, features: Tensor, start: Tensor, head: int, steps: int, *, surprise: float = 0.0
+    ) -> Fitted:
         """Weights fitted to a head."""
         actual = self.actual[:, head].contiguous()
-        return fit_weights(self.rows, features, actual, start, steps=steps)
+        return fit_weights(self.rows, features, actual, start, steps=steps, surprise=surprise)
 
     def iou(self, features: Tensor, weights: Tensor, head: int) -> float:
         """Mean IoU of the pattern that weights (terms,) give with a head."""
