@@ -137,6 +137,21 @@ def test_terms_are_cut_where_they_are_missed_least(model, texts):
         assert values["first"] != 0 != values["near"]
 
 
+def test_the_median_program_is_short_as_well():
+    """Four programs of 5, 5, 5 and 1 constants have a mean of 4; where little is missed, two go."""
+    state = State.begin(torch.ones(16))
+    state.square[:] = 1.0
+    state.square[2:5], state.square[8] = 1e-3, 1e-4
+    programs = [torch.arange(0, 5), torch.arange(5, 10), torch.arange(10, 15), torch.arange(15, 16)]
+    state.cut_median(4, programs)
+    left = [int(state.kept[places].sum()) for places in programs]
+    assert left == [4, 4, 5, 1]
+    assert not state.kept[8]
+    assert torch.equal(state.constants, state.kept.float())
+    state.cut_median(4, programs)
+    assert int(state.kept.sum()) == 14
+
+
 def test_terms_go_down_to_what_was_asked_for():
     schedule = Schedule(steps=100, terms=2)
     left = [schedule.terms_of(step, 500, 200) for step in range(101)]

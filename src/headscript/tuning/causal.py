@@ -25,6 +25,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ class Schedule:
     keep: float = 0.0
     """Strength of the pattern term, in nats for a pattern that is wrong altogether."""
     terms: float | None = None
-    """Constants that a program keeps at most in the mean; none means all."""
+    """Constants that a program keeps at most, in the mean and in the median; none means all."""
     seed: int = 0
 
     def terms_of(self, step: int, begun: int, kept: int) -> int:
@@ -145,13 +146,31 @@ class State:
 
     def cut(self, number: int, among: Tensor) -> None:
         """Set constants to zero for good until `number` of those `among` (bool) are left."""
-        left = among & self.kept
-        surplus = int(left.sum()) - number
+        surplus = int((among & self.kept).sum()) - number
         if surplus > 0:
-            missed = (self.constants.square() * self.square).masked_fill(~left, math.inf)
-            gone = missed.topk(surplus, largest=False).indices
-            self.kept[gone] = False
-            self.constants[gone] = 0
+            self._drop(self._missed(among).topk(surplus, largest=False).indices)
+
+    def cut_median(self, most: float, programs: Sequence[Tensor]) -> None:
+        """Do so until the median program has `most` constants; in those where it costs least.
+
+        `programs` has the places of each program's constants that may go.
+        """
+        left = [places[self.kept[places]] for places in programs]
+        above = [places for places in left if len(places) > most]
+        missed = self._missed(self.kept)
+        surplus = [p[missed[p].topk(len(p) - int(most), largest=False).indices] for p in above]
+        surplus.sort(key=lambda gone: float(missed[gone].sum()))
+        for gone in surplus[: max(0, len(above) - (len(programs) - 1) // 2)]:
+            self._drop(gone)
+
+    def _missed(self, among: Tensor) -> Tensor:
+        """What the loss of each constant would cost, up to a factor; infinite for the others."""
+        saliency = self.constants.square() * self.square
+        return saliency.masked_fill(~(among & self.kept), math.inf)
+
+    def _drop(self, gone: Tensor) -> None:
+        self.kept[gone] = False
+        self.constants[gone] = 0
 
 
 class CausalFit:
@@ -187,8 +206,12 @@ class CausalFit:
             for fraction in {*schedule.stages, 1.0}
         }
         # The constants of a program of another form stay: it could not be written without them.
-        droppable = [p.terms * [read_terms(p) is not None] for p in programs.values()]
+        droppable = [len(p.constants) * [read_terms(p) is not None] for p in programs.values()]
         self._droppable = torch.tensor([may for of_program in droppable for may in of_program])
+        firsts = self._all.bank.first_constant
+        self._droppable_of = [
+            torch.arange(first, end)[self._droppable[first:end]] for first, end in pairwise(firsts)
+        ]
         self._source = Switch()
         self._open = ExitStack()
         self._longest = max(map(len, usable))
@@ -269,7 +292,10 @@ class CausalFit:
         if self.schedule.terms is not None:
             begun = int(self._droppable.sum())
             kept = min(begun, math.floor(self.schedule.terms * len(self.heads)))
-            state.cut(self.schedule.terms_of(step + 1, begun, kept), self._droppable)
+            left = self.schedule.terms_of(step + 1, begun, kept)
+            state.cut(left, self._droppable)
+            if left == kept:
+                state.cut_median(self.schedule.terms, self._droppable_of)
         return value
 
     def _divergence(self, constants: Tensor, fraction: float, draw: torch.Generator) -> Tensor:

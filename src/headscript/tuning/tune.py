@@ -78,7 +78,8 @@ class TuneSettings(_Frozen):
     keep: float = 0.0
     """Strength of the term that keeps the programs true to the patterns of their heads."""
     terms: float | None = None
-    """Constants that a program keeps at most in the mean over heads; none means all."""
+    """Constants that a program keeps at most, in the mean and in the median over heads; none means
+    all."""
     dtype: DType = "auto"
     """Precision of the model while its programs are tuned."""
     seed: int = 0

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from tests.random_patterns import random_patterns, random_texts
@@ -6,6 +8,7 @@ from headscript.heads import Head
 from headscript.language import VOCABULARY
 from headscript.packing import pack_rows
 from headscript.programs.program import Program
+from headscript.programs.terms import parse_expression
 from headscript.propose.llm.examples import worked_examples
 from headscript.propose.llm.prompt import (
     first_prompt,
@@ -48,6 +51,15 @@ def test_the_vocabulary_comes_from_the_vocabulary():
     assert {"pos", "dependency_head", "last", "similarity", "following"} <= left_out
     assert not any(f"text.{name}(" in told or f"text.{name}:" in told for name in left_out)
     assert {"following", "earlier", "last"} <= {e.name for e in offered_entries(False)}
+
+
+def test_the_hints_are_written_in_the_language():
+    told = system_text(True)
+    hints = told[told.index("# What tells heads apart") : told.index("# The vocabulary")]
+    spelled = [part for part in re.findall(r"`([^`]+)`", hints) if "text." in part]
+    assert len(spelled) >= 6
+    for part in spelled:
+        parse_expression(part.removeprefix("& "))
 
 
 def test_a_prompt_is_the_same_for_the_same_input_and_says_what_is_asked():

@@ -22,13 +22,12 @@ from headscript.language import VOCABULARY, Entry, Text
 from headscript.packing import unpack
 from headscript.programs.program import Program
 from headscript.propose.llm.examples import worked_examples
-from headscript.propose.llm.showing import cell, shown, strongest_keys
+from headscript.propose.llm.showing import SHOWN_TOKENS, cell, marked_text, strongest_keys
 from headscript.similarity import iou
 from headscript.tuning.retelling import with_first_line
 
 MAX_TERMS = 24
 _WRONG_QUERIES = 6  # shown of a text
-_SHOWN_TOKENS = 150
 _NEED_EMBEDDINGS = frozenset({"similarity"})
 """Entries that look at the model's embeddings, which a program does not have by itself."""
 
@@ -197,10 +196,9 @@ def sighting(program: Program, text: Text, packed: Tensor, title: str) -> str:
     actual = unpack(packed, len(text), text.causal)
     predicted = program(text).detach()
     text.forget()
-    distance = (predicted - actual).abs().sum(1)
-    more = " ..." if len(text) > _SHOWN_TOKENS else ""
-    lines = [f"{title}: {shown(''.join(text.surfaces[:_SHOWN_TOKENS]))}{more}"]
-    rows = distance.topk(min(_WRONG_QUERIES, len(text))).indices
+    distance = (predicted - actual).abs().sum(1)[:SHOWN_TOKENS]
+    lines = [f"{title}: {marked_text(text.surfaces)}"]
+    rows = distance.topk(min(_WRONG_QUERIES, len(distance))).indices
     for row in torch.sort(rows).values.tolist():
         if distance[row] > 0.1:
             lines.append(
