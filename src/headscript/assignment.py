@@ -24,7 +24,8 @@ def costs_file(version: str) -> str:
 def ranking(run: Run, version: str, order: str | None = None) -> list[Head]:
     """The heads that have a program, the first to be replaced first.
 
-    `order` is "cost", "iou", or None for cost where the run has it measured and IoU otherwise.
+    `order` is "cost", "iou", or None: cost where the run has it measured, else the order in which
+    the version was tuned, else IoU.
     Nothing of the test texts enters: IoU is that on the select texts, and so is the cost.
     """
     heads = run.covered_heads(version)
@@ -39,6 +40,8 @@ def ranking(run: Run, version: str, order: str | None = None) -> list[Head]:
     if measured and order != "iou":
         costs = run.read_json(costs_file(version))
         return sorted(heads, key=lambda head: (costs.get(str(head), float("inf")), head))
+    if order is None and (tuned := _order_of_tuning(run, version)):
+        return sorted(heads, key=tuned.index)
     scores = {
         Head(row.layer, row.head): row.iou if row.select_iou is None else row.select_iou
         for row in run.results().heads
@@ -47,8 +50,21 @@ def ranking(run: Run, version: str, order: str | None = None) -> list[Head]:
 
 
 def default_order(run: Run, version: str) -> str:
-    """The order that `ranking` takes if none is asked for: cost where the run has it measured."""
-    return "cost" if run.has(costs_file(version)) else "iou"
+    """The order that `ranking` takes if none is asked for: "cost", "tuning" or "iou"."""
+    if run.has(costs_file(version)):
+        return "cost"
+    return "tuning" if _order_of_tuning(run, version) else "iou"
+
+
+def _order_of_tuning(run: Run, version: str) -> list[Head]:
+    """The order that the stages of 'headscript tune' grew in; empty for a version it did not make.
+
+    Each program was fitted beside those before it; no other order is known to be better.
+    """
+    record = f"versions/{version}/version.json"
+    found = run.read_json(record).get("order", ()) if run.has(record) else ()
+    order = [Head.parse(name) for name in found]
+    return order if set(run.covered_heads(version)) <= set(order) else []
 
 
 def parse_fractions(listed: str) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
+from headscript.assignment import default_order, ranking
 from headscript.cli import app
 from headscript.errors import HeadscriptError
 from headscript.programs import Program
@@ -145,3 +146,20 @@ def test_programs_that_are_not_log_linear_keep_their_words(own_run):
     tuned = Program.load(own_run / "versions/tuned/L00H01.py")
     assert tuned.explanation == "Fades."
     assert tuned.constants["rate"] != 0.5
+
+
+def test_heads_go_in_the_order_of_the_tuning(own_run):
+    tune(own_run, settings=QUICK)
+    record = own_run / "versions/tuned/version.json"
+    found = json.loads(record.read_text())
+    found["order"].reverse()
+    record.write_text(json.dumps(found))
+    run = Run.open(own_run)
+    assert [str(head) for head in ranking(run, "tuned")] == found["order"]
+    assert default_order(run, "tuned") == "tuning"
+    assert default_order(run, "found") == "iou"
+    assert ranking(run, "tuned", "iou") == ranking(run, "found")
+    (own_run / "costs").mkdir(exist_ok=True)
+    costs = {name: number for number, name in enumerate(sorted(found["order"]))}
+    (own_run / "costs/tuned.json").write_text(json.dumps(costs))
+    assert [str(head) for head in ranking(run, "tuned")] == sorted(found["order"])

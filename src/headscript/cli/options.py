@@ -37,7 +37,8 @@ Order = Annotated[
     str | None,
     typer.Option(
         metavar="cost|iou",
-        help="Which heads are replaced first; by measured cost where the run has it.",
+        help="Which heads are replaced first; by measured cost where the run has it, else in the "
+        "order of the tuning.",
     ),
 ]
 AllowInconsistent = Annotated[

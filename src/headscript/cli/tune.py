@@ -65,7 +65,8 @@ def tune(
         typer.Option(
             metavar="N",
             min=1,
-            help="Cut programs to N constants, mean and median; those first that the model needs least.",
+            help="Cut programs to N constants, mean and median, those first that the model needs "
+            "least.",
         ),
     ] = None,
     dtype: Annotated[

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from headscript.results import Interval
 
 _STYLES = {"original": "default", "replaced": "cyan", "edited": "magenta"}
-_ORDERS = {"cost": "least cost first", "iou": "highest IoU first"}
+_ORDERS = {
+    "cost": "least cost first",
+    "tuning": "as they were tuned",
+    "iou": "highest IoU first",
+}
 
 
 @contextmanager
