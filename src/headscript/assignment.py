@@ -12,7 +12,7 @@ from headscript.programs.loading import load_program
 from headscript.programs.program import Program
 from headscript.runs import Run
 
-RANKINGS = ("cost", "iou")
+RANKINGS = ("cost", "tuning", "iou")
 """How heads are ordered for replacement: by measured causal cost, or by IoU as the paper does."""
 
 
@@ -24,24 +24,29 @@ def costs_file(version: str) -> str:
 def ranking(run: Run, version: str, order: str | None = None) -> list[Head]:
     """The heads that have a program, the first to be replaced first.
 
-    `order` is "cost", "iou", or None: cost where the run has it measured, else the order in which
-    the version was tuned, else IoU.
-    Nothing of the test texts enters: IoU is that on the select texts, and so is the cost.
+    `order` is "cost" (least measured cost first), "tuning" (as the stages of 'headscript tune'
+    grew), "iou" (highest first), or None for the first of these that the version has. Nothing of
+    the test texts enters: IoU is that on the select texts, and so is the cost.
+
+    Raises HeadscriptError for an order that there is not, or that the version does not have.
     """
     heads = run.covered_heads(version)
-    measured = run.has(costs_file(version))
-    if order == "cost" and not measured:
-        raise HeadscriptError(
-            f"The run in {run.directory} has no measured costs of its programs {version!r}; "
-            "'headscript replace' measures them."
-        )
-    if order is not None and order not in RANKINGS:
-        raise HeadscriptError(f"There is no order {order!r}; choose one of {', '.join(RANKINGS)}.")
-    if measured and order != "iou":
+    order = default_order(run, version) if order is None else order
+    if order == "cost":
+        if not run.has(costs_file(version)):
+            raise HeadscriptError(
+                f"The run in {run.directory} has no measured costs of its programs {version!r}; "
+                "'headscript replace' measures them."
+            )
         costs = run.read_json(costs_file(version))
         return sorted(heads, key=lambda head: (costs.get(str(head), float("inf")), head))
-    if order is None and (tuned := _order_of_tuning(run, version)):
+    if order == "tuning":
+        tuned = _order_of_tuning(run, version)
+        if not tuned:
+            raise HeadscriptError(f"The programs {version!r} were not tuned; choose another order.")
         return sorted(heads, key=tuned.index)
+    if order != "iou":
+        raise HeadscriptError(f"There is no order {order!r}; choose one of {', '.join(RANKINGS)}.")
     scores = {
         Head(row.layer, row.head): row.iou if row.select_iou is None else row.select_iou
         for row in run.results().heads
@@ -50,14 +55,14 @@ def ranking(run: Run, version: str, order: str | None = None) -> list[Head]:
 
 
 def default_order(run: Run, version: str) -> str:
-    """The order that `ranking` takes if none is asked for: "cost", "tuning" or "iou"."""
+    """The order that `ranking` takes if none is asked for."""
     if run.has(costs_file(version)):
         return "cost"
     return "tuning" if _order_of_tuning(run, version) else "iou"
 
 
 def _order_of_tuning(run: Run, version: str) -> list[Head]:
-    """The order that the stages of 'headscript tune' grew in; empty for a version it did not make.
+    """The order in which a version was tuned; empty for one that was not, or not all of it.
 
     Each program was fitted beside those before it; no other order is known to be better.
     """

@@ -163,3 +163,16 @@ def test_heads_go_in_the_order_of_the_tuning(own_run):
     costs = {name: number for number, name in enumerate(sorted(found["order"]))}
     (own_run / "costs/tuned.json").write_text(json.dumps(costs))
     assert [str(head) for head in ranking(run, "tuned")] == sorted(found["order"])
+    assert [str(head) for head in ranking(run, "tuned", "tuning")] == found["order"]
+    with pytest.raises(HeadscriptError, match="were not tuned"):
+        ranking(run, "found", "tuning")
+
+
+def test_tuned_programs_go_into_the_model_by_default(own_run):
+    tune(own_run, settings=QUICK)
+    arguments = ["generate", str(own_run), "Once upon a time", "--max-new-tokens", "3"]
+    answer = CliRunner().invoke(app, [*arguments, "--replace", "0.5"])
+    assert answer.exit_code == 0, answer.exception
+    assert "as they were tuned" in answer.stdout
+    answer = CliRunner().invoke(app, [*arguments, "--replace", "0.5", "--json"])
+    assert json.loads(answer.stdout)["order"] == "tuning"

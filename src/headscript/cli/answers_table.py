@@ -12,7 +12,7 @@ from headscript.evaluation.accuracy import Answers, Evaluation, Mean, qa_file
 
 _COLUMN = 13  # characters of a fraction, the space before it included
 _GUESS = 9
-_ORDERS = {"cost": "measured cost", "iou": "IoU"}
+_ORDERS = {"cost": "measured cost", "tuning": "the order of their tuning", "iou": "IoU"}
 
 
 def print_evaluation(screen: Console, run: Path, found: Evaluation) -> None:

@@ -36,7 +36,7 @@ Programs = Annotated[
 Order = Annotated[
     str | None,
     typer.Option(
-        metavar="cost|iou",
+        metavar="cost|tuning|iou",
         help="Which heads are replaced first; by measured cost where the run has it, else in the "
         "order of the tuning.",
     ),

@@ -66,7 +66,7 @@ class Evaluation(_Frozen):
     programs: str
     """The version of the run's programs."""
     order: str
-    """"cost" or "iou": which heads were replaced first."""
+    """"cost", "tuning" or "iou": which heads were replaced first."""
     tasks: list[str]
     fractions: list[float]
     answers: list[Answers]

@@ -135,7 +135,7 @@ class Comparison:
         self.version = run.versions()[-1] if version is None else version
         """Of the run's programs."""
         self.order = order or default_order(run, self.version)
-        """Which heads were replaced first: "cost" or "iou"."""
+        """Which heads were replaced first: "cost", "tuning" or "iou"."""
         edited = assign(run, replace, version=self.version, order=self.order, edits=edits)
         self.edits: dict[Head, Path] = dict(edits)
         """Heads with a program that was edited by hand, and its file."""

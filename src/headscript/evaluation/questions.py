@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from headscript.assignment import costs_file, head_count
+from headscript.assignment import default_order, head_count
 from headscript.errors import HeadscriptError
 from headscript.evaluation.accuracy import (
     Answers,
@@ -94,7 +94,7 @@ def evaluate_run(
             ]
         return Evaluation(
             programs=version,
-            order=order or ("cost" if run.has(costs_file(version)) else "iou"),
+            order=order or default_order(run, version),
             tasks=list(sets),
             fractions=list(assigned),
             answers=rows,

@@ -68,7 +68,7 @@ class TuneSettings(_Frozen):
     stages: tuple[float, ...] = (0.25, 0.5, 1.0)
     """Fractions of heads that are replaced, stage by stage."""
     order: str | None = None
-    """Which heads are replaced first: "cost" or "iou"; none means cost where it is measured."""
+    """Which heads are replaced first; none is as in `headscript.assignment.ranking`."""
     steps: int = 600
     """Steps of the fit."""
     step_tokens: int = 768
