@@ -40,5 +40,5 @@ clean:
 	@echo "Installing headscript into .venv, once; this takes a minute or a few." >&2
 	@$(PYTHON) -m venv .venv >&2 || { \
 	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu install the package python3-venv." >&2; exit 2; }
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev,linguistics,figures,report,eval,llm]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev,linguistics,figures,report,eval,llm,ray]'
 	@touch $@

@@ -25,9 +25,9 @@ from headscript.language import Text, read_text
 from headscript.packing import unpack
 from headscript.programs import Program
 from headscript.programs.terms import Term, parse_expression
+from headscript.propose.bench import search_file
 from headscript.propose.frontier import Frontier
 from headscript.propose.search import Step, choose_step
-from headscript.propose.workers import search_file
 from headscript.recording import Recording
 from headscript.results import HeadResult
 from headscript.runs import Run

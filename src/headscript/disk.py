@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,10 +39,11 @@ def clear_disk_errors(place: Path) -> Iterator[None]:
 def write_atomically(file: Path, content: bytes) -> None:
     """Write a file, and the folders above it, so that it is there as a whole or not at all.
 
-    What is not finished lies beside it under a name of this process, so that two may write the same
-    file and the last one stays. Raises HeadscriptError where the file cannot be written.
+    What is not finished lies beside it under a name of its own, so that two processes, on two
+    machines even, may write the same file and the last one stays. Raises HeadscriptError where the
+    file cannot be written.
     """
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     with clear_disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from headscript.engines import Engine, EngineSettings, open_engine
 from headscript.evaluation.contributions import contributions
 from headscript.evaluation.tables import distances, score_heads
 from headscript.events import Event, Listener, ignore
@@ -20,9 +21,9 @@ from headscript.heads import Head, parse_heads
 from headscript.language import Text, read_text
 from headscript.models import load_model
 from headscript.programs.program import Program
+from headscript.propose.bench import search_file
 from headscript.propose.frontier import Frontier
 from headscript.propose.proposing import Proposed, open_proposers, parse_proposers, propose
-from headscript.propose.workers import available_cores, search_file, work_on_layers
 from headscript.propose.writing import read_frontiers, write_program
 from headscript.recording import Recording
 from headscript.records import RunConfig
@@ -63,6 +64,8 @@ def explain(
     prompt_tokens: int = 4_000,
     library: str | Path | None = None,
     workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
     on_event: Listener = ignore,
 ) -> Run:
     """Explain the heads of `model` on `texts` in the run folder `out`; returns the finished run.
@@ -76,10 +79,16 @@ def explain(
     `rounds`; `prompt_tokens` is what a prompt may spend on what the head does. For "library", the
     programs are those of `library` (None: the starter library).
 
+    The work is done by `workers` processes (None: one a core) of this machine, or of a Ray cluster
+    where `engine` is "ray"; `address` says which, and None starts one here. It makes no difference
+    to what is found, and a run may be begun on one and go on on the other.
+
     Raises HeadscriptError on whatever a person can mend: an unknown model, texts that do not do, a
-    head that does not exist, a run begun with other settings, a full disk; and AnswersAwaited, one
-    of them, where a batch of prompts was written and waits for its answers.
+    head that does not exist, a run begun with other settings, a full disk, a cluster that is not
+    there; and AnswersAwaited, one of them, where a batch of prompts was written and waits for its
+    answers.
     """
+    work = EngineSettings(engine, workers, address).checked()
     names = parse_proposers(proposers)
     asked: dict[str, Any] = {}
     if "llm" in names and explainer is not None:
@@ -108,15 +117,15 @@ def explain(
         **asked,
     )
     open_proposers(config, explainer, checking=True)
-    with Run.create_or_resume(out, config) as run:
-        _explain(run, explainer, workers, on_event)
+    with Run.create_or_resume(out, config) as run, open_engine(work, run) as opened:
+        _explain(run, explainer, opened, on_event)
     return run
 
 
 def _explain(
-    run: Run, explainer: ExplainerSettings | None, workers: int | None, on_event: Listener
+    run: Run, explainer: ExplainerSettings | None, engine: Engine, on_event: Listener
 ) -> None:
-    clock = Clock(workers or available_cores())
+    clock = Clock()
     config = run.config
     with clock.timing("loading"):
         model = load_model(config.model, on_event=on_event)
@@ -137,12 +146,12 @@ def _explain(
             for split in SPLITS
         }
     with clock.timing("recording"):
-        recordings = record_splits(run, model, run_texts, chosen_heads, on_event)
+        recordings = record_splits(run, model, run_texts, chosen_heads, on_event, engine=engine)
     del model
     frontiers: Mapping[Head, Frontier] = {}
     if "search" in config.proposers:
         with clock.timing("searching"):
-            frontiers = _search(run, recordings, workers, on_event)
+            frontiers = _search(run, recordings, engine, on_event)
     proposed = None
     if proposers:
         with clock.timing("proposing"):
@@ -152,7 +161,7 @@ def _explain(
                 recordings["fit"],
                 frontiers,
                 proposers,
-                workers=workers,
+                engine=engine,
                 on_event=on_event,
             )
     with clock.timing("selecting"):
@@ -195,7 +204,7 @@ def _explain(
     summary = summary_of(rows, scores, {split: len(texts[split]) for split in SPLITS}, config.seed)
     if proposed is not None:
         summary["proposers"] = contributions(config.proposers, rows, proposed.reports)
-    run.write_results(summary | clock.report(), rows)
+    run.write_results(summary | clock.report(engine.peak_bytes), rows)
 
 
 @dataclass(frozen=True)
@@ -226,7 +235,7 @@ class _Chosen:
 def _search(
     run: Run,
     recordings: Mapping[str, Recording],
-    workers: int | None,
+    engine: Engine,
     on_event: Listener,
 ) -> dict[Head, Frontier]:
     layers = recordings["fit"].layers
@@ -234,7 +243,7 @@ def _search(
     done = len(layers) - len(missing)
     on_event(Event("searching", done, len(layers)))
     if missing:
-        for _ in work_on_layers(run, "search", missing, workers=workers):
+        for _ in engine.run([f"search {layer}" for layer in missing]):
             done += 1
             on_event(Event("searching", done, len(layers)))
     return read_frontiers(run, layers)

@@ -12,12 +12,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,9 +28,10 @@ from torch import Tensor
 from headscript.errors import HeadscriptError
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head
-from headscript.models import Model, observed
-from headscript.models.probe import padding_id, run_backbone
 from headscript.packing import check_rows, num_cells, pack, unpack
+
+if TYPE_CHECKING:
+    from headscript.models import Model
 
 Precision = Literal["float16", "float32"]
 
@@ -100,10 +102,58 @@ def record(
     does not have, a directory with another recording or one that cannot be written, and on
     attention that is not finite or whose rows do not sum to 1, naming layer, head and text.
     """
+    begun = begin(model, texts, directory, heads=heads, dtype=dtype, batch_tokens=batch_tokens)
+    missing = begun.missing()
+    done = len(texts) - sum(len(begun.shards[number]) for number in missing)
+
+    def on_texts(some: int) -> None:
+        on_event(Event("recording", done + some, len(texts)))
+
+    for number in missing:
+        _make_shard(model, texts, begun, number, on_texts)
+        done += len(begun.shards[number])
+    on_texts(0)
+    return Recording.open(directory)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A recording of which the manifest is there, and perhaps some shards."""
+
+    directory: Path
+    manifest: dict[str, Any]
+
+    @property
+    def shards(self) -> list[list[int]]:
+        """The texts of each shard."""
+        found: list[list[int]] = self.manifest["shards"]
+        return found
+
+    def missing(self) -> list[int]:
+        """The shards that are not there yet."""
+        return [
+            number
+            for number in range(len(self.shards))
+            if not (self.directory / _shard_name(number)).is_dir()
+        ]
+
+
+def begin(
+    model: Model,
+    texts: Sequence[Sequence[int]],
+    directory: Path,
+    *,
+    heads: Sequence[Head] | None = None,
+    dtype: Precision = "float16",
+    batch_tokens: int = 4096,
+) -> Begun:
+    """Begin the recording that `record` makes, or see that it was begun; raises as that does.
+
+    Its missing shards are made by `record_shard`, in any order and by any number of processes.
+    """
     chosen = _checked_heads(model, heads)
     _check_texts(model, texts)
     counts = [len(ids) for ids in texts]
-    shards = _plan_shards(counts, len(chosen), model.causal, _DTYPES[dtype])
     manifest: dict[str, Any] = {
         "format": _FORMAT,
         "model": model.name,
@@ -115,27 +165,30 @@ def record(
         "batch_tokens": batch_tokens,
         "heads": [str(head) for head in chosen],
         "token_counts": counts,
-        "shards": shards,
+        "shards": _plan_shards(counts, len(chosen), model.causal, _DTYPES[dtype]),
     }
     with _clear_disk_errors(directory):
         _begin(directory, manifest, estimate(model, counts, chosen, dtype=dtype))
-        done = 0
-        for number, shard in enumerate(shards):
-            folder = directory / _shard_name(number)
-            if not folder.is_dir():
-                part = directory / f".{folder.name}.part"
-                shutil.rmtree(part, ignore_errors=True)
-                part.mkdir()
-                layers = _record_shard(
-                    model, texts, shard, chosen, _DTYPES[dtype], batch_tokens, on_event, done
-                )
-                for layer, tensors in layers.items():
-                    (part / _layer_name(layer)).write_bytes(save(tensors))
-                part.rename(folder)
-                del layers  # or the next shard would be held beside this one
-            done += len(shard)
-            on_event(Event("recording", done, len(texts)))
-    return Recording.open(directory)
+        for part in directory.glob(".shard-*.part"):  # what killed processes left
+            shutil.rmtree(part, ignore_errors=True)
+    return Begun(directory, manifest)
+
+
+def record_shard(
+    model: Model, texts: Sequence[Sequence[int]], directory: Path, number: int
+) -> None:
+    """Make one shard of a recording that was begun with this model and these texts.
+
+    Several processes may make the same: the first one's stays. Raises HeadscriptError as `record`
+    does, and where another recording was begun there, or none.
+    """
+    manifest = _read_manifest(directory)
+    if manifest is None:
+        raise HeadscriptError(f"{directory} holds no recording.")
+    for key, here in (("weights_hash", model.weights_hash), ("ids_hash", _ids_hash(texts))):
+        if manifest[key] != here:
+            raise HeadscriptError(f"{directory} holds another recording (different: {key}).")
+    _make_shard(model, texts, Begun(directory, manifest), number, lambda some: None)
 
 
 class Recording:
@@ -217,6 +270,40 @@ class Recording:
         return unpack(cells, self.token_counts[text], self.causal)
 
 
+def _make_shard(
+    model: Model,
+    texts: Sequence[Sequence[int]],
+    begun: Begun,
+    number: int,
+    on_texts: Callable[[int], None],
+) -> None:
+    """Record the texts of a shard beside its place, and rename; another one's that is there stays.
+
+    `on_texts` hears how many of its texts the model has seen.
+    """
+    manifest = begun.manifest
+    folder = begun.directory / _shard_name(number)
+    part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    with _clear_disk_errors(begun.directory):
+        part.mkdir()
+        try:
+            layers = _record_shard(
+                model,
+                texts,
+                begun.shards[number],
+                [Head.parse(name) for name in manifest["heads"]],
+                _DTYPES[manifest["dtype"]],
+                manifest["batch_tokens"],
+                on_texts,
+            )
+            for layer, tensors in layers.items():
+                (part / _layer_name(layer)).write_bytes(save(tensors))
+            with suppress(FileExistsError):
+                _take_place(part, folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
 def _record_shard(
     model: Model,
     texts: Sequence[Sequence[int]],
@@ -224,13 +311,17 @@ def _record_shard(
     heads: Sequence[Head],
     dtype: torch.dtype,
     batch_tokens: int,
-    on_event: Listener,
-    done: int,
+    on_texts: Callable[[int], None],
 ) -> dict[int, dict[str, Tensor]]:
     """Record the texts of one shard: layer -> text -> (heads, cells)."""
+    # Two seconds of imports that those who only read a recording need not pay.
+    from headscript.models import observed
+    from headscript.models.probe import padding_id, run_backbone
+
     layers = sorted({head.layer for head in heads})
     heads_of = {layer: [head for head in heads if head.layer == layer] for layer in layers}
     recorded: dict[int, dict[str, Tensor]] = {layer: {} for layer in layers}
+    done = 0
     for batch in _batches(shard, [len(ids) for ids in texts], batch_tokens, model.heads_per_layer):
         longest = max(len(texts[text]) for text in batch)
         ids = torch.full((len(batch), longest), padding_id(model.network))
@@ -255,7 +346,7 @@ def _record_shard(
         with torch.no_grad(), observed(model.network, layers, keep):
             run_backbone(model.network, ids.to(model.device), real.to(model.device))
         done += len(batch)
-        on_event(Event("recording", done, len(texts)))
+        on_texts(done)
     for layer, tensors in recorded.items():
         if len(tensors) != len(shard):
             raise HeadscriptError(f"{model.name} did not show the attention of layer {layer}.")
@@ -389,6 +480,16 @@ def _ids_hash(texts: Sequence[Sequence[int]]) -> str:
         digest.update(len(ids).to_bytes(8, "little"))
         digest.update(torch.tensor(ids, dtype=torch.int64).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _take_place(part: Path, folder: Path) -> None:
+    """Rename a folder; raises FileExistsError where another has that name and is not empty."""
+    try:
+        part.rename(folder)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:  # what POSIX lets a system say in place of EEXIST
+            raise FileExistsError from error
+        raise
 
 
 def _shard_name(number: int) -> str:

@@ -12,6 +12,7 @@
     RUN/replacement/     what that command found, by version and texts
     RUN/qa/              questions answered with heads replaced, by version
     RUN/figures/         figures of a paper and their data
+    RUN/parts/           what workers have found of a job that is not finished
 
 Every file appears by a rename, so it is there as a whole or not at all: a run that was killed goes
 on with what is missing. One process at a time writes a run.

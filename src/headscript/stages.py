@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +9,8 @@ from contextlib import contextmanager
 from statistics import mean, median
 from typing import Any
 
+from headscript.engines.engine import Engine
+from headscript.engines.processes import peak_bytes
 from headscript.errors import HeadscriptError
 from headscript.evaluation.categories import Behaviour
 from headscript.evaluation.tables import HeadScores
@@ -20,7 +20,7 @@ from headscript.language import Text
 from headscript.models import Model
 from headscript.packing import unpack
 from headscript.programs.program import Program
-from headscript.recording import Recording, estimate, record
+from headscript.recording import Recording, begin, estimate, record, record_shard
 from headscript.records import RunConfig, RunText
 from headscript.runs import Run
 from headscript.similarity import MeanByPosition, bootstrap_interval
@@ -57,18 +57,61 @@ def prepare_texts(config: RunConfig, model: Model) -> list[RunText]:
 
 
 def record_splits(
-    run: Run, model: Model, texts: Sequence[RunText], heads: Sequence[Head], on_event: Listener
+    run: Run,
+    model: Model,
+    texts: Sequence[RunText],
+    heads: Sequence[Head],
+    on_event: Listener,
+    *,
+    engine: Engine | None = None,
 ) -> dict[str, Recording]:
-    """Record heads on the texts of each split, in the run's folder."""
+    """Record heads on the texts of each split, in the run's folder.
+
+    An engine whose workers are elsewhere makes the shards; else they are made here.
+    """
     cost = estimate(model, [len(text.token_ids) for text in texts], heads)
     on_event(Event("recording", 0, len(texts), f"Recording {cost}"))
+    if engine is not None and engine.elsewhere:
+        _record_elsewhere(run, model, texts, heads, engine, on_event)
+        return {split: Recording.open(run.recording_folder(split)) for split in SPLITS}
     recordings = {}
     for split in SPLITS:
-        ids = [text.token_ids for text in texts if text.split == split]
+        ids = _ids_of(texts, split)
         recordings[split] = record(
             model, ids, run.recording_folder(split), heads=heads, on_event=on_event
         )
     return recordings
+
+
+def record_part(run: Run, model: Model, split: str, number: int) -> None:
+    """Make one shard of the recording of a split that `record_splits` has begun."""
+    ids = _ids_of(run.texts(), split)
+    record_shard(model, ids, run.recording_folder(split), number)
+
+
+def _record_elsewhere(
+    run: Run,
+    model: Model,
+    texts: Sequence[RunText],
+    heads: Sequence[Head],
+    engine: Engine,
+    on_event: Listener,
+) -> None:
+    """Let an engine make the missing shards of all splits."""
+    items: dict[str, int] = {}
+    for split in SPLITS:
+        folder = run.recording_folder(split)
+        begun = begin(model, _ids_of(texts, split), folder, heads=heads)
+        for number in begun.missing():
+            items[f"record {split} {number}"] = len(begun.shards[number])
+    done = len(texts) - sum(items.values())
+    for item in engine.run(list(items), model=model):
+        done += items[item]
+        on_event(Event("recording", done, len(texts)))
+
+
+def _ids_of(texts: Sequence[RunText], split: str) -> list[tuple[int, ...]]:
+    return [text.token_ids for text in texts if text.split == split]
 
 
 def mean_by_position(recording: Recording) -> dict[int, MeanByPosition]:
@@ -163,8 +206,7 @@ def summary_of(
 class Clock:
     """Seconds of each stage; of a run that was resumed, those of its last process."""
 
-    def __init__(self, workers: int = 0) -> None:
-        self.workers = workers
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -174,12 +216,10 @@ class Clock:
         yield
         self.seconds[stage] = round(time.monotonic() - begin, 2)
 
-    def report(self) -> dict[str, Any]:
-        """`seconds` by stage, and `peak_memory_mb` of all processes, as if they peaked together."""
-        scale = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of the largest
-        return {
-            "seconds": self.seconds,
-            "peak_memory_mb": round((own + self.workers * workers) * scale / 1e6, 1),
-        }
+    def report(self, workers_bytes: int) -> dict[str, Any]:
+        """`seconds` by stage, and `peak_memory_mb` of all processes, as if they peaked together.
+
+        `workers_bytes` is what the workers had.
+        """
+        together = peak_bytes() + workers_bytes
+        return {"seconds": self.seconds, "peak_memory_mb": round(together / 1e6, 1)}

@@ -5,6 +5,7 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from headscript.assignment import ranking
 from headscript.errors import HeadscriptError
 from headscript.evaluation import sample
-from headscript.evaluation.causal_cost import CausalCosts, _Bench, _cost_texts, measured_file
+from headscript.evaluation.causal_cost import CausalCosts, CostBench, cost_texts, measured_file
 from headscript.evaluation.correlation import spearman
 from headscript.evaluation.portraits import RunReader
 from headscript.evaluation.replacing import ReplacementCurve, replacement_curve
@@ -374,13 +375,13 @@ def own_source(run: Run, name: str) -> str:
 # Costs -------------------------------------------------------------------------------------------
 
 
-def costs_of(run: Run, model: Model, on_event: Listener = ignore, **more: int) -> CausalCosts:
+def costs_of(run: Run, model: Model, on_event: Listener = ignore, **more: Any) -> CausalCosts:
     return CausalCosts(run, "found", model, run.programs(), on_event=on_event, **more)
 
 
 def kl_by_hand(run: Run, model: Model, heads: list[Head]) -> float:
     programs = run.programs()
-    texts = _cost_texts(run, 1_500)
+    texts = cost_texts(run, 1_500)
     return by_hand(model, texts, {head: programs[head] for head in heads})[1]
 
 
@@ -388,7 +389,7 @@ def test_the_cost_of_a_head_is_its_divergence_on_select_texts(run: Run, model: M
     costs = costs_of(run, model).alone()
     assert list(costs) == list(run.programs())
     select = {tuple(text.token_ids[:2]) for text in run.texts("select")}
-    assert {tuple(text[:2]) for text in _cost_texts(run, 1_500)} == select
+    assert {tuple(text[:2]) for text in cost_texts(run, 1_500)} == select
     for head, cost in costs.items():
         assert cost == pytest.approx(kl_by_hand(run, model, [head]), abs=1e-6)
     assert ranking(run, "found", "cost") == sorted(costs, key=lambda head: costs[head])
@@ -506,10 +507,10 @@ def test_greedy_goes_on_from_what_is_kept_and_ends_by_cost(run: Run, model: Mode
 
 def test_no_text_to_measure_costs_on(run: Run, model: Model) -> None:
     with pytest.raises(HeadscriptError, match="--cost-tokens"):
-        _cost_texts(run, 1)
-    assert sum(map(len, _cost_texts(run, 2))) == 2
-    assert [len(text) for text in _cost_texts(run, 16)] == [4, 4]  # a quarter each, of two texts
-    with _Bench(model, {}, [[5, 6, 7]]) as bench:
+        cost_texts(run, 1)
+    assert sum(map(len, cost_texts(run, 2))) == 2
+    assert [len(text) for text in cost_texts(run, 16)] == [4, 4]  # a quarter each, of two texts
+    with CostBench(model, {}, [[5, 6, 7]]) as bench:
         assert bench.cost(frozenset()) == pytest.approx(0, abs=1e-6)
 
 

@@ -15,12 +15,12 @@ import pytest
 from tests.explainers.asked import KEY, QUICK, WIRES, asked, explainer, request
 from tests.explainers.fault_server import FaultServer
 
+from headscript.engines import processes
 from headscript.errors import HeadscriptError
 from headscript.events import Event
 from headscript.explainers import Failure, Store, ask, open_explainer
 from headscript.explainers.keys import ApiKey, environment_without_keys, read_key
 from headscript.explainers.patience import Patience
-from headscript.propose import workers
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -120,10 +120,8 @@ def test_a_missing_key_is_named_by_its_variable() -> None:
     open_explainer("http://127.0.0.1:9/v1#m", environment={})
 
 
-def test_workers_of_the_search_start_without_keys(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """What the search starts its workers with, put to the test by a child that tells."""
+def test_workers_start_without_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What engines start their processes with, put to the test by a child that tells."""
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "HEADSCRIPT_API_KEY"):
         monkeypatch.setenv(name, KEY)
     started: list[dict[str, str]] = []
@@ -139,8 +137,8 @@ def test_workers_of_the_search_start_without_keys(
             text=True,
         )
 
-    monkeypatch.setattr("headscript.propose.workers.subprocess.Popen", start)
-    told, _ = workers._start(tmp_path).communicate(timeout=60)
+    monkeypatch.setattr("headscript.engines.processes.subprocess.Popen", start)
+    told, _ = processes.start("headscript.engines.worker", variables={}).communicate(timeout=60)
     assert KEY not in told
     assert "PATH" in told
     assert KEY not in str(started)

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from headscript.cli.options import Field, Json, LibraryPlace, MaxTexts, MaxTokens, Texts
+from headscript.cli.options import (
+    Address,
+    EngineName,
+    Field,
+    Json,
+    LibraryPlace,
+    MaxTexts,
+    MaxTokens,
+    Texts,
+)
 
 
 def explain(
@@ -52,8 +61,10 @@ def explain(
     field: Field = "text",
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Search in N processes; one a core if not given."),
+        typer.Option(metavar="N", min=1, help="Work in N processes; one a core if not given."),
     ] = None,
+    engine: EngineName = "local",
+    address: Address = None,
     proposer: Annotated[
         str,
         typer.Option(
@@ -154,6 +165,8 @@ def explain(
                 prompt_tokens=prompt_tokens,
                 library=library,
                 workers=workers,
+                engine=engine,
+                address=address,
                 on_event=on_event,
             )
     except AnswersAwaited as awaited:

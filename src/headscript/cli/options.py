@@ -52,6 +52,27 @@ ModelPlace = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="Where the run's model is now, if it is not where it was."),
 ]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="local|ray",
+        help="Who works: processes of this machine, or a Ray cluster.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Workers of the Ray cluster; one a core or a GPU if not given."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT|auto",
+        help="The Ray cluster; if not given, one is started on this machine for the time.",
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Write one JSON object to standard output, nothing else.")
 ]

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from headscript.cli.options import (
+    Address,
     AllowInconsistent,
+    EngineName,
     Field,
     Json,
     MaxTexts,
@@ -15,6 +17,7 @@ from headscript.cli.options import (
     ModelPlace,
     Programs,
     RunFolder,
+    Workers,
 )
 
 
@@ -71,17 +74,22 @@ def replace(
         ),
     ] = None,
     model: ModelPlace = None,
+    workers: Workers = None,
+    engine: EngineName = "local",
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Put the programs of RUN in the place of more and more heads, and measure what is lost."""
     from headscript.assignment import parse_fractions
     from headscript.cli.replacement_table import print_curve
     from headscript.cli.terminal import console, print_json, progress
+    from headscript.engines import EngineSettings
     from headscript.evaluation.replacing import replacement_curve
     from headscript.report.replacement import draws_figures, write_replacement
     from headscript.runs import Run
     from headscript.texts import load_texts
 
+    settings = EngineSettings(engine, workers, address).checked()
     asked = parse_fractions(fractions)
     compared = () if baseline_fractions == "none" else parse_fractions(baseline_fractions)
     drawn = draws_figures(figures)
@@ -101,6 +109,7 @@ def replace(
                 cost_tokens=cost_tokens,
                 greedy_until=greedy_until,
                 allow_inconsistent=allow_inconsistent,
+                engine=settings,
                 on_event=on_event,
             )
             files = write_replacement(opened, curve, texts, figures=drawn)

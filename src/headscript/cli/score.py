@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from headscript.cli.options import (
+    Address,
+    EngineName,
     Field,
     Json,
     MaxTexts,
@@ -11,6 +13,7 @@ from headscript.cli.options import (
     Programs,
     RunFolder,
     Texts,
+    Workers,
 )
 
 
@@ -22,15 +25,20 @@ def score(
     field: Field = "text",
     programs: Programs = None,
     model: ModelPlace = None,
+    workers: Workers = None,
+    engine: EngineName = "local",
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Score the programs of RUN, as they are now in its folder, on any texts."""
     from headscript.cli.tables import print_score
     from headscript.cli.terminal import console, print_json, progress
+    from headscript.engines import EngineSettings
     from headscript.evaluation import score_run
     from headscript.runs import Run
     from headscript.texts import load_texts
 
+    settings = EngineSettings(engine, workers, address).checked()
     opened = Run.open(run)
     documents = load_texts(texts, max_texts=max_texts, field=field)
     with progress() as on_event:
@@ -40,6 +48,7 @@ def score(
             version=programs,
             max_tokens=max_tokens,
             model=model,
+            engine=settings,
             on_event=on_event,
         )
     if as_json:

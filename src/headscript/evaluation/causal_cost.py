@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from headscript.assignment import costs_file
+from headscript.engines.engine import Engine
 from headscript.errors import HeadscriptError
 from headscript.evaluation.passes import NOTHING, Passes, Placed, Trace, batches
 from headscript.evaluation.substitutes import ProgramPatterns
@@ -43,7 +44,8 @@ class CausalCosts:
     """The costs of a version's heads; what a run has of them is not measured again.
 
     `tokens` is how many of the select texts are looked at; None takes what the run has. Measuring
-    writes the run, which must be open for it.
+    writes the run, which must be open for it. An engine whose workers are elsewhere measures heads
+    alone; in greedy order one measurement waits for the other, so these are made here.
     """
 
     def __init__(
@@ -54,12 +56,13 @@ class CausalCosts:
         programs: Mapping[Head, Program],
         *,
         tokens: int | None = None,
+        engine: Engine | None = None,
         on_event: Listener = ignore,
     ) -> None:
         self._run, self._version, self._model = run, version, model
         self._programs = dict(sorted(programs.items()))
-        self._on_event = on_event
-        self._bench: _Bench | None = None
+        self._engine, self._on_event = engine, on_event
+        self._bench: CostBench | None = None
         kept: dict[str, Any] = {}
         if run.has(measured_file(version)):
             kept = run.read_json(measured_file(version))
@@ -108,12 +111,29 @@ class CausalCosts:
         self._keep()  # fails at once where the run is not open for writing
         stage = "cost of each head"
         self._on_event(Event(stage, 0, len(missing)))
+        if self._engine is not None and self._engine.elsewhere:
+            from headscript.evaluation.replacing_parts import costs_in_parts
+
+            def on_heads(done: int) -> None:
+                self._on_event(Event(stage, done, len(missing)))
+
+            found = costs_in_parts(
+                self._run,
+                self._model,
+                self._programs,
+                missing,
+                self.tokens,
+                self._engine,
+                on_heads,
+            )
+            for head, cost in found.items():
+                self._alone[str(head)] = {"program": self._programs[head].key, "kl": cost}
+            self._keep()
+            return
         with self._opened() as bench:
             for number, head in enumerate(missing):
                 key = self._programs[head].key
-                broken = key in bench.failures
-                cost = None if broken else bench.cost(frozenset({(head, key)}))
-                self._alone[str(head)] = {"program": key, "kl": cost}
+                self._alone[str(head)] = {"program": key, "kl": bench.cost_alone(head, key)}
                 last = number + 1 == len(missing)
                 if last or missing[number + 1].layer != head.layer:
                     self._keep()
@@ -155,14 +175,14 @@ class CausalCosts:
         kept = {"tokens": self.tokens, "alone": self._alone, "greedy": self._greedy}
         self._run.write_json(measured_file(self._version), kept)
 
-    def _opened(self) -> _Bench:
+    def _opened(self) -> CostBench:
         if self._bench is None:
-            texts = _cost_texts(self._run, self.tokens)
-            self._bench = _Bench(self._model, self._programs, texts)
+            texts = cost_texts(self._run, self.tokens)
+            self._bench = CostBench(self._model, self._programs, texts)
         return self._bench
 
 
-class _Bench:
+class CostBench:
     """The model on the texts that costs are measured on; all that stays the same is held."""
 
     def __init__(
@@ -181,7 +201,7 @@ class _Bench:
         self._traces: list[Trace] = []
         self._last: tuple[Placed, list[Trace], float] = (NOTHING, [], 0.0)
 
-    def __enter__(self) -> _Bench:
+    def __enter__(self) -> CostBench:
         self._passes.__enter__()
         found = [self._passes.traced(batch) for batch in self._batches]
         self._originals = [
@@ -207,6 +227,10 @@ class _Bench:
             places += len(batch.predicted)
         self._last = (placed, traces, total / places)
         return total / places
+
+    def cost_alone(self, head: Head, key: str) -> float | None:
+        """The cost of one head replaced by the program of that key; None where that fails."""
+        return None if key in self.failures else self.cost(frozenset({(head, key)}))
 
     def settle(self, placed: Placed) -> float:
         """Go on from these heads: their cost, and what follows is measured as a change of them."""
@@ -249,8 +273,11 @@ def _log_total(logits: Tensor) -> Tensor:
     return torch.cat([part.float().logsumexp(-1) for part in torch.split(logits, 64)])
 
 
-def _cost_texts(run: Run, tokens: int) -> list[list[int]]:
-    """Some of the select texts, drawn, with so many tokens together; long ones are cut."""
+def cost_texts(run: Run, tokens: int) -> list[list[int]]:
+    """Some of the select texts, drawn, with so many tokens together; long ones are cut.
+
+    Raises HeadscriptError where none has two tokens.
+    """
     texts = run.texts("select")
     order = torch.randperm(
         len(texts), generator=torch.Generator().manual_seed(run.config.seed)

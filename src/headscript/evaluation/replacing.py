@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
 from headscript.assignment import check_model, head_count, ranking
+from headscript.engines import LOCAL, EngineSettings, open_engine
 from headscript.errors import HeadscriptError
 from headscript.evaluation.causal_cost import CausalCosts
 from headscript.evaluation.correlation import spearman, spearman_interval
-from headscript.evaluation.passes import Batch
 from headscript.evaluation.sample import draw, read_sample
-from headscript.evaluation.substitutes import Baselines, ProgramPatterns
-from headscript.evaluation.sweep import PatternsOf, Point, Setting, Sweep
+from headscript.evaluation.substitutes import Baselines, Source, patterns_from
+from headscript.evaluation.sweep import Point, Setting, Sweep
 from headscript.evaluation.tables import score_heads
 from headscript.events import Listener, ignore
 from headscript.heads import Head
@@ -102,6 +101,7 @@ def replacement_curve(
     greedy_until: float = 0.25,
     allow_inconsistent: bool = False,
     seed: int | None = None,
+    engine: EngineSettings = LOCAL,
     on_event: Listener = ignore,
 ) -> ReplacementCurve:
     """Replace more and more heads of a run's model by its programs, and measure what is lost.
@@ -113,7 +113,7 @@ def replacement_curve(
     keeps; where it has none they are measured on `cost_tokens` tokens of the select texts, for
     which the run must be open for writing. The greedy order is measured until `greedy_until` of all
     heads and goes on by cost. `seed` (None: the run's) is that of the random programs and the
-    bootstrap.
+    bootstrap. `engine` says who measures; a cluster takes costs of heads and texts of the curve.
 
     Raises HeadscriptError for a run that is not finished or of another model, an encoder, an
     unknown version or order, a fraction outside 0 to 1, programs that are not prefix-consistent
@@ -130,51 +130,69 @@ def replacement_curve(
     texts, seen = _texts(run, model, documents, max_texts, max_tokens)
     seed = run.config.seed if seed is None else seed
 
-    rankings: dict[str, list[Head]] = {order: [] for order in orders}
-    costs: dict[Head, float] = {}
-    if "cost" in orders or "greedy" in orders:
-        kept = CausalCosts(run, version, model, programs, tokens=cost_tokens, on_event=on_event)
-        costs = kept.alone()
-        if "greedy" in orders:
-            rankings["greedy"] = kept.greedy(head_count(greedy_until, len(model.heads)))
-        del kept  # and the patterns it holds
-    for order in rankings:
-        if order != "greedy":
-            rankings[order] = ranking(run, version, order)
-    ious, iou_texts = _ious(run, model, {head: programs[head] for head in costs}, on_event)
+    with open_engine(engine, run) as opened:
+        rankings: dict[str, list[Head]] = {order: [] for order in orders}
+        costs: dict[Head, float] = {}
+        if "cost" in orders or "greedy" in orders:
+            kept = CausalCosts(
+                run, version, model, programs, tokens=cost_tokens, engine=opened, on_event=on_event
+            )
+            costs = kept.alone()
+            if "greedy" in orders:
+                rankings["greedy"] = kept.greedy(head_count(greedy_until, len(model.heads)))
+            del kept  # and the patterns it holds
+        for order in rankings:
+            if order != "greedy":
+                rankings[order] = ranking(run, version, order)
+        ious, iou_texts = _ious(run, model, {head: programs[head] for head in costs}, on_event)
 
-    asked = {
-        fraction: head_count(fraction, len(model.heads)) for fraction in sorted(set(fractions))
-    }
-    sweep = Sweep(model, texts, seed=seed, on_event=on_event)
-    settings = [
-        _setting(order, version, fraction, number, ranked, _keys(programs))
-        for order, ranked in rankings.items()
-        for fraction, number in asked.items()
-    ]
-    own = sweep.points(
-        "replacing heads", settings, _patterns_of(model, programs.values(), settings)
-    )
-    best = _best(own)
-    failures = {
-        str(head): sweep.failures[program.key]
-        for head, program in programs.items()
-        if program.key in sweep.failures
-    }
-    working = {head: program for head, program in programs.items() if str(head) not in failures}
-    compared: list[Point] = []
-    left_out: dict[str, str] = {}
-    to_compare = [fraction for fraction in asked if fraction in baseline_fractions]
-    if to_compare and working:
-        longest = max(map(len, texts))
-        baselines = Baselines.of(run, version, working, longest=longest, seed=seed)
+        asked = {
+            fraction: head_count(fraction, len(model.heads)) for fraction in sorted(set(fractions))
+        }
+        elsewhere = None
+        if opened.elsewhere:
+            from headscript.evaluation.replacing_parts import SweepElsewhere
+
+            elsewhere = SweepElsewhere(run, model, texts, opened, on_event)
+        sweep = Sweep(model, texts, seed=seed, elsewhere=elsewhere, on_event=on_event)
         settings = [
-            _setting(best, name, fraction, asked[fraction], rankings[best], pattern_of)
-            for name, pattern_of in baselines.named.items()
-            for fraction in to_compare
+            _setting(order, version, fraction, number, ranked, _keys(programs))
+            for order, ranked in rankings.items()
+            for fraction, number in asked.items()
         ]
-        patterns_of = _patterns_of(model, baselines.programs, settings, baselines.patterns)
-        compared, left_out = sweep.points("baselines", settings, patterns_of), baselines.left_out
+        names = _names(settings)
+        own = sweep.points(
+            "replacing heads",
+            settings,
+            patterns_from(model, programs.values(), names),
+            Source(version, programs, names),
+        )
+        best = _best(own)
+        failures = {
+            str(head): sweep.failures[program.key]
+            for head, program in programs.items()
+            if program.key in sweep.failures
+        }
+        working = {head: program for head, program in programs.items() if str(head) not in failures}
+        compared: list[Point] = []
+        left_out: dict[str, str] = {}
+        to_compare = [fraction for fraction in asked if fraction in baseline_fractions]
+        if to_compare and working:
+            longest = max(map(len, texts))
+            baselines = Baselines.of(run, version, working, longest=longest, seed=seed)
+            settings = [
+                _setting(best, name, fraction, asked[fraction], rankings[best], pattern_of)
+                for name, pattern_of in baselines.named.items()
+                for fraction in to_compare
+            ]
+            names = _names(settings)
+            patterns_of = patterns_from(model, baselines.programs, names, baselines.patterns)
+            source = Source(version, working, names, longest, seed)
+            compared = sweep.points("baselines", settings, patterns_of, source)
+            left_out = baselines.left_out
+    isolation = isolation_of(programs.values())
+    if elsewhere is not None:
+        isolation = "; ".join(sorted(elsewhere.isolations)) or None
     base, base_ci95 = sweep.perplexity
     by_head = [HeadCost(head=str(head), iou=ious[head], cost=costs[head]) for head in sorted(ious)]
     iou, cost = [row.iou for row in by_head], [row.cost for row in by_head]
@@ -196,7 +214,7 @@ def replacement_curve(
         prefix_consistent=all(program.prefix_consistent for program in programs.values()),
         failures=failures,
         left_out=left_out,
-        isolation=isolation_of(programs.values()),
+        isolation=isolation,
     )
 
 
@@ -249,6 +267,11 @@ def _keys(programs: Mapping[Head, Program]) -> dict[Head, str]:
     return {head: program.key for head, program in programs.items()}
 
 
+def _names(settings: Sequence[Setting]) -> list[str]:
+    """The patterns that settings name, sorted."""
+    return sorted({name for setting in settings for _, name in setting.placed})
+
+
 def _setting(
     order: str,
     name: str,
@@ -260,23 +283,6 @@ def _setting(
     """The first heads of an order, each replaced by the pattern named for it, if there is one."""
     placed = ((head, pattern_of[head]) for head in heads[:asked] if head in pattern_of)
     return Setting(order, name, fraction, asked, frozenset(placed))
-
-
-def _patterns_of(
-    model: Model,
-    programs: Iterable[Program],
-    settings: Sequence[Setting],
-    others: Callable[[int], Mapping[str, Tensor]] = lambda num_tokens: {},
-) -> PatternsOf:
-    """The patterns of the programs that settings need, and others that know only a length."""
-    needed = {name for setting in settings for _, name in setting.placed}
-    of_programs = ProgramPatterns(model, (p for p in programs if p.key in needed))
-
-    def of(batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
-        patterns, failures = of_programs.of(batch)
-        return {**patterns, **others(batch.ids.shape[1])}, failures
-
-    return of
 
 
 def _best(points: Sequence[Point]) -> str:

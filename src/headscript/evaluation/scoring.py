@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from headscript.assignment import check_model
+from headscript.engines import LOCAL, EngineSettings, open_engine
 from headscript.errors import HeadscriptError
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head, parse_heads
-from headscript.language import Text, read_text
+from headscript.language import read_text
 from headscript.models import Model, load_model, observed
 from headscript.models.probe import run_backbone
 from headscript.packing import check_rows, pack, pack_rows, unpack
@@ -84,6 +85,16 @@ class _Tally:
     baselines: dict[str, Tensor]  # each (heads, texts)
     failures: dict[Head, str]
 
+    def add(self, number: int, found: TextScores) -> None:
+        """Take in a text; of a head's failures the one on the first text that comes stays."""
+        self.programs[:, number] = found.programs
+        for name, values in found.baselines.items():
+            if name not in self.baselines:
+                self.baselines[name] = torch.zeros_like(self.programs)
+            self.baselines[name][:, number] = values
+        for head, reason in found.failures.items():
+            self.failures.setdefault(head, reason)
+
 
 def score_run(
     run: Run,
@@ -93,14 +104,16 @@ def score_run(
     max_tokens: int | None = None,
     model: str | Path | Model | None = None,
     seed: int | None = None,
+    engine: EngineSettings = LOCAL,
     on_event: Listener = ignore,
 ) -> Score:
     """Score the programs in a run's folder, as they are now, on the attention of its model.
 
-    Nothing is written. `version` None is the newest of the programs, `max_tokens` None that of the
-    run. `model` says where the run's model is, or is that model, where its own name does not lead
-    there; its weights must be those the run was made with. `seed` (None: the run's) is that of the
-    random baselines and the bootstrap.
+    Nothing is written, but what a cluster has found (`engine`) while it works. `version` None is
+    the newest of the programs, `max_tokens` None that of the run. `model` says where the run's
+    model is, or is that model, where its own name does not lead there; its weights must be those
+    the run was made with. `seed` (None: the run's) is that of the random baselines and the
+    bootstrap.
 
     Raises HeadscriptError where the run is not finished, the gate refuses a program (naming its
     line), the model is another one, or a text is longer than the model takes.
@@ -123,66 +136,87 @@ def score_run(
             f"Text {documents[empty].id!r} is empty: it has no tokens to look at."
         )
     seed = run.config.seed if seed is None else seed
-    tally = _tally(run, model, programs, ids, seed, on_event)
-    return _score(programs, tally, len(asked), ids, seed)
+    tally = _Tally(torch.zeros(len(programs), len(ids)), {}, {})
+    isolation = isolation_of(programs.values())
+    longest = max(map(len, ids))
+    with open_engine(engine, run) as opened:
+        if opened.elsewhere:
+            from headscript.evaluation.scoring_parts import score_in_parts
+
+            isolation = score_in_parts(
+                run, model, programs, ids, longest, seed, tally.add, opened, on_event
+            )
+        else:
+            scorer = TextScorer(run, model, programs, longest, seed)
+            for number, tokens in enumerate(ids):
+                tally.add(number, scorer(number, tokens))
+                on_event(Event("scoring", number + 1, len(ids)))
+    return _score(programs, tally, len(asked), ids, seed, isolation)
 
 
-def _tally(
-    run: Run,
-    model: Model,
-    programs: Mapping[Head, Program],
-    ids: Sequence[Sequence[int]],
-    seed: int,
-    on_event: Listener,
-) -> _Tally:
-    """Show the model one text after another, and compare layer by layer as it computes."""
-    heads = list(programs)
-    place = {head: number for number, head in enumerate(heads)}
-    of_layer: dict[int, list[Head]] = {}
-    for head in heads:
-        of_layer.setdefault(head.layer, []).append(head)
-    mean = mean_by_position(run, heads, max(map(len, ids)))
-    embeddings: Any = model.network.get_input_embeddings()
-    table = embeddings.weight.detach()
-    tally = _Tally(torch.zeros(len(heads), len(ids)), {}, {})
+@dataclass
+class TextScores:
+    """How programs and baselines do on one text."""
 
-    for number, tokens in enumerate(ids):
-        text = read_text(model.tokenizer, tokens, causal=model.causal, embedding_table=table)
-        means = None if mean is None else mean.packed(len(text))
+    programs: Tensor  # (heads,)
+    baselines: dict[str, Tensor]  # each (heads,)
+    failures: dict[Head, str]
+
+
+class TextScorer:
+    """Scores programs on one text after another, each by itself.
+
+    `longest` is the number of tokens of the longest text, `seed` that of the random baselines.
+    """
+
+    def __init__(
+        self, run: Run, model: Model, programs: Mapping[Head, Program], longest: int, seed: int
+    ) -> None:
+        self._model, self._programs, self._seed = model, programs, seed
+        self._heads = list(programs)
+        self._of_layer: dict[int, list[Head]] = {}
+        for head in self._heads:
+            self._of_layer.setdefault(head.layer, []).append(head)
+        self._mean = mean_by_position(run, self._heads, longest)
+        embeddings: Any = model.network.get_input_embeddings()
+        self._table = embeddings.weight.detach().cpu()
+
+    def __call__(self, number: int, tokens: Sequence[int]) -> TextScores:
+        """Show the model a text, and compare layer by layer as it computes.
+
+        `number` is the text's place among all, which its random baselines hang on.
+        """
+        causal = self._model.causal
+        text = read_text(self._model.tokenizer, tokens, causal=causal, embedding_table=self._table)
+        means = None if self._mean is None else self._mean.packed(len(text))
         # Drawn text by text, so that a text has the same baselines wherever it is scored.
-        generator = torch.Generator().manual_seed(seed + number)
+        generator = torch.Generator().manual_seed(self._seed + number)
         simple = baseline_patterns(text, means, generator)
-        for name in simple:
-            tally.baselines.setdefault(name, torch.zeros(len(heads), len(ids)))
+        place = {head: row for row, head in enumerate(self._heads)}
+        empty = torch.zeros(len(place))
+        found = TextScores(empty, {name: empty.clone() for name in simple}, {})
 
-        def compare(
-            layer: int,
-            weights: Tensor,  # (1, heads of the layer, n, n)
-            number: int = number,
-            text: Text = text,
-            simple: Mapping[str, Tensor] = simple,
-        ) -> None:
-            chosen = of_layer[layer]
+        def compare(layer: int, weights: Tensor) -> None:  # (1, heads of the layer, n, n)
+            chosen = self._of_layer[layer]
             weights = weights[:, [head.head for head in chosen]]
             check_rows(weights, weights.new_ones(1, len(text)), chosen, [number])
-            actual = pack(weights, [len(text)], text.causal, torch.float32)[0]  # (chosen, cells)
+            actual = pack(weights, [len(text)], causal, torch.float32)[0]  # (chosen, cells)
             places = [place[head] for head in chosen]
             for name, pattern in simple.items():
                 pattern = pattern[places] if pattern.dim() == 2 else pattern
-                tally.baselines[name][places, number] = iou(pattern, actual)
+                found.baselines[name][places] = iou(pattern, actual)
             for row, head in enumerate(chosen):
                 try:
-                    predicted = pack_rows(programs[head](text).detach(), text.causal)
+                    predicted = pack_rows(self._programs[head](text).detach(), causal)
                 except HeadscriptError as error:
-                    tally.failures.setdefault(head, str(error))
+                    found.failures[head] = str(error)
                 else:
-                    tally.programs[place[head], number] = iou(predicted, actual[row])
+                    found.programs[place[head]] = iou(predicted, actual[row])
 
-        with torch.no_grad(), observed(model.network, sorted(of_layer), compare):
-            row = torch.tensor([list(tokens)], device=model.device)
-            run_backbone(model.network, row, torch.ones_like(row))
-        on_event(Event("scoring", number + 1, len(ids)))
-    return tally
+        with torch.no_grad(), observed(self._model.network, sorted(self._of_layer), compare):
+            row = torch.tensor([list(tokens)], device=self._model.device)
+            run_backbone(self._model.network, row, torch.ones_like(row))
+        return found
 
 
 def mean_by_position(run: Run, heads: Sequence[Head], longest: int) -> MeanByPosition | None:
@@ -212,6 +246,7 @@ def _score(
     asked: int,
     ids: Sequence[Sequence[int]],
     seed: int,
+    isolation: str | None,
 ) -> Score:
     per_head = tally.programs.mean(1)
     terms = [program.terms for program in programs.values()]
@@ -242,5 +277,5 @@ def _score(
         texts=len(ids),
         tokens=sum(map(len, ids)),
         by_head=by_head,
-        isolation=isolation_of(programs.values()),
+        isolation=isolation,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from headscript.errors import HeadscriptError
 from headscript.evaluation.passes import Batch
 from headscript.evaluation.scoring import mean_by_position
+from headscript.evaluation.sweep import PatternsOf
 from headscript.heads import Head
 from headscript.language.text import TextReader
 from headscript.models import Model
@@ -69,6 +70,23 @@ class ProgramPatterns:
             for place, pattern in zip(group.programs, patterns.unbind(1), strict=True):
                 found[self._keys[place]] = pattern
         return found, failures
+
+
+def patterns_from(
+    model: Model,
+    programs: Iterable[Program],
+    needed: Collection[str],
+    others: Callable[[int], Mapping[str, Tensor]] = lambda num_tokens: {},
+) -> PatternsOf:
+    """The patterns of the programs whose key is needed, and others that know only a length."""
+    needed = set(needed)
+    of_programs = ProgramPatterns(model, (p for p in programs if p.key in needed))
+
+    def of(batch: Batch) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+        patterns, failures = of_programs.of(batch)
+        return {**patterns, **others(batch.ids.shape[1])}, failures
+
+    return of
 
 
 @dataclass(frozen=True)
@@ -131,3 +149,24 @@ def _intended(run: Run, version: str, heads: Sequence[Head]) -> dict[Head, Progr
     except HeadscriptError:
         return "what the search found is not in the run any more"
     return {head: write_program(run, frontiers[head])[0] for head in heads if head in frontiers}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What patterns of a sweep are made from, here or elsewhere: programs, or their baselines."""
+
+    version: str
+    programs: Mapping[Head, Program]
+    needed: Collection[str]
+    """Names of the patterns that are wanted of it."""
+    longest: int = 0
+    """Tokens of the longest text, for baselines; 0 for the programs alone."""
+    seed: int = 0
+    """Of the baselines."""
+
+    def patterns_of(self, run: Run, model: Model) -> PatternsOf:
+        """The patterns that are needed."""
+        if not self.longest:
+            return patterns_from(model, self.programs.values(), self.needed)
+        made = Baselines.of(run, self.version, self.programs, longest=self.longest, seed=self.seed)
+        return patterns_from(model, made.programs, self.needed, made.patterns)

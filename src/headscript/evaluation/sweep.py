@@ -6,8 +6,9 @@ over its predicted tokens, so that intervals can resample texts and memory does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -70,8 +71,60 @@ class Setting:
     """Those of them that something is there for."""
 
 
+@dataclass(frozen=True)
+class BatchSums:
+    """What came of a batch: sums over the predicted tokens of each of its texts."""
+
+    members: Sequence[int]
+    """Its texts."""
+    surprise: np.ndarray
+    """(B,) of the model as it is, in nats."""
+    sums: Sequence[np.ndarray]
+    """For each set of heads (3, B): surprise, KL and agreement."""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Patterns that are missing on it, and why; where there are some, nothing was measured."""
+
+
+class Measure:
+    """Measures the same sets of heads on one batch after another; a context manager."""
+
+    def __init__(self, model: Model, wanted: Sequence[Placed], patterns_of: PatternsOf) -> None:
+        self._wanted, self._patterns_of = wanted, patterns_of
+        self._named = {name for placed in wanted for _, name in placed}
+        self._passes = Passes(model)
+
+    def __enter__(self) -> Self:
+        self._passes.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._passes.__exit__(*error)
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> BatchSums:
+        """Run the model on a batch as it is, and once for each set."""
+        members = list(batch.members)
+        patterns, failures = self._patterns_of(batch)
+        failures = {name: reason for name, reason in failures.items() if name in self._named}
+        if failures:
+            return BatchSums(members, np.zeros(0), [], failures)
+        logits, trace = self._passes.traced(batch)
+        original = _Original(batch, logits)
+        del logits
+        sums = []
+        for placed in self._wanted:
+            # Nothing replaced is the model as it is: no rounding, and no pass.
+            replaced = self._passes.logits(batch, placed, patterns, after=trace) if placed else None
+            sums.append(original.compared(replaced))
+        return BatchSums(members, original.compared(None)[0], sums)
+
+
+Elsewhere = Callable[[str, Sequence[Placed], Any], Iterator[BatchSums]]
+"""Measures sets of heads on all batches of the texts, for a stage and by patterns from a source."""
+
+
 class Sweep:
-    """Measures settings on texts (token ids, two or more each)."""
+    """Measures settings on texts (token ids, two or more each), here or `elsewhere`."""
 
     def __init__(
         self,
@@ -79,9 +132,11 @@ class Sweep:
         texts: Sequence[Sequence[int]],
         *,
         seed: int,
+        elsewhere: Elsewhere | None = None,
         on_event: Listener = ignore,
     ) -> None:
         self._model, self._texts, self._on_event = model, texts, on_event
+        self._elsewhere = elsewhere
         self.failures: dict[str, str] = {}
         """Patterns that are missing on some text, and why; no head is replaced by them."""
         self._predicted = np.array([len(text) - 1 for text in texts], dtype=np.float64)
@@ -99,16 +154,25 @@ class Sweep:
         return float(found[0]), _interval(found)
 
     def points(
-        self, stage: str, settings: Sequence[Setting], patterns_of: PatternsOf
+        self,
+        stage: str,
+        settings: Sequence[Setting],
+        patterns_of: PatternsOf,
+        source: Any = None,
     ) -> list[Point]:
         """Measure the settings; sets of heads that are the same run once.
 
         A pattern that turns out to be missing on a text is taken out of all settings, which are
-        measured anew without it.
+        measured anew without it. `source` is what those elsewhere make the same patterns from.
         """
         while True:
             working = [self._working(setting.placed) for setting in settings]
-            sums = self._sums(stage, dict.fromkeys(working), patterns_of)
+            wanted = list(dict.fromkeys(working))
+            if self._elsewhere is None:
+                batches_of = self._here(stage, wanted, patterns_of)
+            else:
+                batches_of = self._elsewhere(stage, wanted, source)
+            sums = self._sums(wanted, batches_of)
             if sums is not None:
                 return [
                     self._point(setting, placed, sums[placed])
@@ -120,40 +184,35 @@ class Sweep:
     def _working(self, placed: Placed) -> Placed:
         return frozenset((head, name) for head, name in placed if name not in self.failures)
 
-    @torch.no_grad()
-    def _sums(
-        self, stage: str, wanted: Mapping[Placed, None], patterns_of: PatternsOf
-    ) -> dict[Placed, np.ndarray] | None:
-        """(3, texts): surprise, KL and agreement summed over each text; None for a new failure."""
-        named = {name for placed in wanted for _, name in placed}
-        sums = {placed: np.zeros((3, len(self._texts))) for placed in wanted}
+    def _here(
+        self, stage: str, wanted: Sequence[Placed], patterns_of: PatternsOf
+    ) -> Iterator[BatchSums]:
         done = 0
         self._on_event(Event(stage, 0, len(self._texts)))
-        with Passes(self._model) as passes:
-            for batch in batches(self._texts, self._tokens(), padding_id(self._model.network)):
-                patterns, failures = patterns_of(batch)
-                new = {name: reason for name, reason in failures.items() if name in named}
-                if new:
-                    self.failures |= new
-                    return None
-                logits, trace = passes.traced(batch)
-                original = _Original(batch, logits)
-                del logits
-                members = list(batch.members)
-                self._surprise[members] = original.compared(None)[0]
-                for placed in wanted:
-                    # Nothing replaced is the model as it is: no rounding, and no pass.
-                    replaced = (
-                        passes.logits(batch, placed, patterns, after=trace) if placed else None
-                    )
-                    sums[placed][:, members] = original.compared(replaced)
-                done += len(members)
+        with Measure(self._model, wanted, patterns_of) as measure:
+            for batch in sweep_batches(self._model, self._texts):
+                found = measure(batch)
+                yield found
+                if found.failures:
+                    return
+                done += len(found.members)
                 self._on_event(Event(stage, done, len(self._texts)))
-        return sums
 
-    def _tokens(self) -> int:
-        size = int(self._model.network.config.get_text_config().vocab_size)
-        return max(1, min(_BATCH_TOKENS, _BATCH_LOGITS // size))
+    def _sums(
+        self, wanted: Sequence[Placed], found_of: Iterator[BatchSums]
+    ) -> dict[Placed, np.ndarray] | None:
+        """(3, texts): surprise, KL and agreement summed over each text; None for a new failure."""
+        sums = {placed: np.zeros((3, len(self._texts))) for placed in wanted}
+        failed = False
+        for found in found_of:
+            members = list(found.members)
+            failed |= bool(found.failures)
+            self.failures = {**found.failures, **self.failures}
+            if not found.failures:
+                self._surprise[members] = found.surprise
+                for placed, of_set in zip(wanted, found.sums, strict=True):
+                    sums[placed][:, members] = of_set
+        return None if failed else sums
 
     def _point(self, setting: Setting, placed: Placed, sums: np.ndarray) -> Point:
         surprise, divergence, agreeing = sums
@@ -179,6 +238,13 @@ class Sweep:
         """A sum over each text to the mean over tokens: of all texts, then of each resample."""
         mean: np.ndarray = (self._weights @ sums) / (self._weights @ self._predicted)
         return mean
+
+
+def sweep_batches(model: Model, texts: Sequence[Sequence[int]]) -> Iterator[Batch]:
+    """The batches that a sweep cuts texts into."""
+    size = int(model.network.config.get_text_config().vocab_size)
+    tokens = max(1, min(_BATCH_TOKENS, _BATCH_LOGITS // size))
+    return batches(texts, tokens, padding_id(model.network))
 
 
 class _Original:

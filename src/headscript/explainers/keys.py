@@ -87,6 +87,11 @@ def read_key(variable: str, environment: Mapping[str, str], *, needed: bool = Tr
     return ApiKey(secret, variable)
 
 
+def names_of_keys() -> tuple[str, ...]:
+    """The environment variables that hold keys."""
+    return _SECRETS
+
+
 def environment_without_keys(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment as worker processes get it: they call no service."""
     return {name: value for name, value in environment.items() if name not in _SECRETS}

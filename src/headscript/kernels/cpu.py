@@ -45,7 +45,7 @@ def _tile_shape() -> tuple[int, int, int]:
 _LANES, _ROWS, _COLUMNS = _tile_shape()
 # Of a block, whole tiles: `CELLS` cells of as many heads are half a megabyte.
 _PROGRAMS, _HEADS = 96, 48
-_CONVERTED = 4 * CELLS  # cells of all rows that are converted at once, where they must be
+_CONVERTED = 4  # times the cells of a block are converted at once, where they must be
 _INLINE = 20_000_000  # pairs of cells under which threads are not worth their start
 
 _INDEX = ir.IntType(64)
@@ -61,18 +61,16 @@ def compare(first: Tensor, second: Tensor) -> Compared:
     # The sums of minima, with room for whole tiles.
     shared = np.zeros((-(-programs // _ROWS) * _ROWS, -(-heads // _COLUMNS) * _COLUMNS))
     fitting = all(_in_place(patterns) for patterns in (first, second))
-    width = max(cells, 1) if fitting else _CONVERTED
+    step = _step(cells)
+    width = max(cells, 1) if fitting else _CONVERTED * step
     for begin in range(0, cells, width):
         sides = [
             (part if fitting else _aligned(part)).numpy()
             for part in (first[:, begin : begin + width], second[:, begin : begin + width])
         ]
-        step = _step(sides[0].shape[1])
-        for side, mass in zip(sides, masses, strict=True):
-            _ADD_MASSES(side, step, mass)
         _over_blocks(
-            partial(_ADD_MINIMA, *sides, step, shared),
-            -(-programs // _PROGRAMS) * -(-heads // _HEADS),
+            partial(_ADD_MINIMA, *sides, step, shared, *masses),
+            _BLOCKS(programs, _PROGRAMS) * _BLOCKS(heads, _HEADS),
             programs * heads * sides[0].shape[1],
         )
     _TO_DISTANCES(shared, *masses)
@@ -99,8 +97,8 @@ def _aligned(patterns: Tensor) -> Tensor:
 
 def _step(cells: int) -> int:
     """Cells of a block: at most `CELLS`, whole vectors, all blocks about alike."""
-    blocks = -(-cells // CELLS)
-    return -(-cells // (blocks * _LANES)) * _LANES
+    blocks = max(-(-cells // CELLS), 1)
+    return max(-(-cells // (blocks * _LANES)), 1) * _LANES
 
 
 def _over_blocks(work: Callable[[int, int], None], blocks: int, pairs: int) -> None:
@@ -116,33 +114,54 @@ def _over_blocks(work: Callable[[int, int], None], blocks: int, pairs: int) -> N
             pass
 
 
-def _add_minima(first: Any, second: Any, step: int, shared: Any, start: int, stop: int) -> None:
-    """Add the sums of minima of the pairs in blocks `start` to `stop` to `shared`."""
+def _blocks(rows: int, size: int) -> int:
+    """How many blocks; one without rows where there are none, so that the other side has masses."""
+    return max(-(-rows // size), 1)
+
+
+def _add_minima(
+    first: Any,
+    second: Any,
+    step: int,
+    shared: Any,
+    first_masses: Any,
+    second_masses: Any,
+    start: int,
+    stop: int,
+) -> None:
+    """Add the sums of minima of the pairs in blocks `start` to `stop` to `shared`.
+
+    The first block that meets a row adds its mass as well.
+    """
     programs, cells = first.shape
     heads = second.shape[0]
-    across = -(-heads // _HEADS)
+    across = _BLOCKS(heads, _HEADS)
     sums = np.empty(_ROWS * _COLUMNS + _LANES, np.float32)
     for block in range(start, stop):
         top, left = block // across * _PROGRAMS, block % across * _HEADS
         bottom, right = min(top + _PROGRAMS, programs), min(left + _HEADS, heads)
         for cell in range(0, cells, step):
+            end = min(cell + step, cells)
+            if left == 0:
+                _ADD_MASSES(first, top, bottom, cell, end, sums, first_masses)
+            if top == 0:
+                _ADD_MASSES(second, left, right, cell, end, sums, second_masses)
             for i in range(top, bottom, _ROWS):
                 for j in range(left, right, _COLUMNS):
-                    _TILE(first, i, second, j, cell, min(cell + step, cells), sums)
+                    _TILE(first, i, second, j, cell, end, sums)
                     for row in range(_ROWS):
                         for column in range(_COLUMNS):
                             shared[i + row, j + column] += sums[row * _COLUMNS + column]
 
 
-def _add_masses(patterns: Any, step: int, masses: Any) -> None:
-    """Add the sum of each row's cells, which is that of its minima with itself."""
-    rows, cells = patterns.shape
-    sums = np.empty(_ROWS * _COLUMNS + _LANES, np.float32)
-    for cell in range(0, cells, step):
-        for i in range(0, rows, _ROWS):
-            _TILE(patterns, i, patterns, i, cell, min(cell + step, cells), sums)
-            for row in range(min(_ROWS, rows - i)):
-                masses[i + row] += sums[row * _COLUMNS + row]
+def _add_masses(
+    patterns: Any, top: int, bottom: int, cell: int, end: int, sums: Any, masses: Any
+) -> None:
+    """Add the sum of the cells of each row, which is that of its minima with itself."""
+    for i in range(top, bottom, _ROWS):
+        _TILE(patterns, i, patterns, i, cell, end, sums)
+        for row in range(min(_ROWS, bottom - i)):
+            masses[i + row] += sums[row * _COLUMNS + row]
 
 
 def _to_distances(shared: Any, first: Any, second: Any) -> None:
@@ -253,7 +272,7 @@ def _summed_lanes(builder: Any, vectors: list[Any]) -> list[Any]:
     return vectors
 
 
-def _compiled(signature: str, function: Callable[..., None]) -> Any:
+def _compiled(signature: str, function: Callable[..., Any]) -> Any:
     """Machine code that lets other threads run, kept on disk where there is a place for it."""
     try:
         return njit(signature, nogil=True, cache=True)(function)
@@ -262,8 +281,13 @@ def _compiled(signature: str, function: Callable[..., None]) -> Any:
 
 
 _TILE = intrinsic(_tile)
-_ADD_MINIMA = _compiled(
-    "void(float32[:, ::1], float32[:, ::1], int64, float64[:, ::1], int64, int64)", _add_minima
+_BLOCKS = _compiled("int64(int64, int64)", _blocks)
+_ADD_MASSES = _compiled(
+    "void(float32[:, ::1], int64, int64, int64, int64, float32[::1], float64[::1])", _add_masses
 )
-_ADD_MASSES = _compiled("void(float32[:, ::1], int64, float64[::1])", _add_masses)
+_ADD_MINIMA = _compiled(
+    "void(float32[:, ::1], float32[:, ::1], int64, float64[:, ::1], float64[::1], float64[::1], "
+    "int64, int64)",
+    _add_minima,
+)
 _TO_DISTANCES = _compiled("void(float64[:, ::1], float64[::1], float64[::1])", _to_distances)

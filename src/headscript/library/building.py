@@ -26,9 +26,9 @@ from headscript.library.merging import ALIKE, covering, likeness, merged
 from headscript.models.loading import read_tokenizer
 from headscript.programs.emit import emit
 from headscript.programs.program import Program
+from headscript.propose.bench import search_file
 from headscript.propose.candidates import Outcome
 from headscript.propose.combining import layer_candidates
-from headscript.propose.workers import search_file
 from headscript.propose.writing import read_frontiers
 from headscript.recording import Recording
 from headscript.results import HeadResult

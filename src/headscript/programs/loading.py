@@ -12,10 +12,14 @@ def load_program(path: str | Path) -> Program:
 
     Raises HeadscriptError where it cannot be read, GateError for what the language does not allow.
     """
+    path = Path(path)
+    return read_program(read_source(path), path.stem, str(path))
+
+
+def read_program(source: str, name: str, filename: str | None = None) -> Program:
+    """What `load_program` makes of the source in a file, which errors name."""
     from headscript.programs.freeform import FreeForm, is_free_form
 
-    path = Path(path)
-    source = read_source(path)
     if is_free_form(source):
-        return FreeForm.of(source, path.stem, str(path))
-    return Program.parse(source, path.stem, str(path))
+        return FreeForm.of(source, name, filename)
+    return Program.parse(source, name, filename)

@@ -24,7 +24,7 @@ from headscript.tuning.fitting import weighted_terms
 from headscript.tuning.loglinear import fit_weights, fittable
 
 if TYPE_CHECKING:
-    from headscript.propose.workers import Bench
+    from headscript.propose.bench import Bench
 
 _CANDIDATES = 8  # of a head, best first, whose terms are joined
 _ADDED = 40  # terms beyond those of the search, at most

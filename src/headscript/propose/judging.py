@@ -27,7 +27,7 @@ from headscript.tuning.loglinear import fittable
 from headscript.tuning.retelling import with_first_line
 
 if TYPE_CHECKING:
-    from headscript.propose.workers import Bench
+    from headscript.propose.bench import Bench
 
 FOLDER = "candidates"
 

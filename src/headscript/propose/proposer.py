@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from headscript.engines.engine import Engine
 from headscript.events import Event, Listener
 from headscript.heads import Head
 from headscript.language import Text
 from headscript.programs.program import Program
 from headscript.propose.candidates import Candidate
 from headscript.propose.judging import judged_file, write_proposed
-from headscript.propose.workers import work_on_layers
 from headscript.recording import Recording
 from headscript.runs import Run
 
@@ -31,7 +31,7 @@ class Work:
     """The heads' patterns on them."""
     current: Mapping[Head, Program]
     """The best program of each head so far, by the fit texts."""
-    workers: int | None
+    engine: Engine
     on_event: Listener
 
     def judged(self, name: str) -> bool:
@@ -53,7 +53,7 @@ class Work:
         stage = f"trying candidates of {name}"
         self.on_event(Event(stage, done, len(layers)))
         if missing:
-            for _ in work_on_layers(self.run, f"judge {name}", missing, workers=self.workers):
+            for _ in self.engine.run([f"judge {name} {layer}" for layer in missing]):
                 done += 1
                 self.on_event(Event(stage, done, len(layers)))
 

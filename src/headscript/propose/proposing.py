@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from headscript.engines.engine import Engine
 from headscript.errors import HeadscriptError
 from headscript.events import Event, Listener
 from headscript.explainers.settings import ExplainerSettings
@@ -23,7 +24,6 @@ from headscript.propose.combining import (
 from headscript.propose.frontier import Frontier
 from headscript.propose.proposer import PROPOSERS, Proposer, Work
 from headscript.propose.search import choose_step
-from headscript.propose.workers import work_on_layers
 from headscript.propose.writing import write_program
 from headscript.recording import Recording
 from headscript.records import RunConfig
@@ -105,14 +105,14 @@ def propose(
     searched: Mapping[Head, Frontier],
     proposers: Sequence[Proposer],
     *,
-    workers: int | None,
+    engine: Engine,
     on_event: Listener,
 ) -> Proposed:
     """Let the proposers work on the fit texts, and combine what they found with the search.
 
     `texts` and `recording` are those of the fit split. Raises HeadscriptError as they do.
     """
-    work = Work(run, texts, recording, _current(run, searched), workers, on_event)
+    work = Work(run, texts, recording, _current(run, searched), engine, on_event)
     for proposer in proposers:
         proposer.propose(work)
     layers = recording.layers
@@ -120,7 +120,7 @@ def propose(
     done = len(layers) - len(missing)
     on_event(Event("combining", done, len(layers)))
     if missing:
-        for _ in work_on_layers(run, "combine", missing, workers=workers):
+        for _ in engine.run([f"combine {layer}" for layer in missing]):
             done += 1
             on_event(Event("combining", done, len(layers)))
     return _collect(run, recording, searched, proposers)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from headscript.heads import Head
 from headscript.programs.emit import emit
 from headscript.programs.program import Program
+from headscript.propose.bench import search_file
 from headscript.propose.frontier import Frontier
 from headscript.propose.search import Step, choose_step
-from headscript.propose.workers import search_file
 from headscript.runs import Run
 
 
