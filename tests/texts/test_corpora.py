@@ -199,7 +199,8 @@ def test_a_number_of_texts_below_one() -> None:
 def test_an_unknown_name() -> None:
     assert complaint("storys") == "There are no texts named 'storys'; did you mean 'stories'?"
     assert complaint("TinyStories").endswith("did you mean 'tinystories'?")
-    assert "stories, tinystories, tiny-codes, math-500, or the path" in complaint("wikipedia")
+    names = "stories, code, maths, tinystories, tiny-codes, math-500"
+    assert f"give {names}, or the path" in complaint("wikipedia")
 
 
 @pytest.mark.parametrize("name", ["missing.jsonl", "folder/missing", "/no/such/folder/x.txt"])

@@ -14,8 +14,8 @@ Texts = Annotated[
     str,
     typer.Option(
         metavar="NAME|PATH",
-        help="stories (built in), tinystories, tiny-codes, math-500, or a .txt, .jsonl or .parquet "
-        "file, or a folder of .txt files.",
+        help="stories, code, maths (built in), tinystories, tiny-codes, math-500 (from the hub), "
+        "or a .txt, .jsonl or .parquet file, or a folder of .txt files.",
     ),
 ]
 MaxTexts = Annotated[

@@ -13,7 +13,7 @@ from headscript.errors import HeadscriptError
 from headscript.texts.hub import HUB_CORPORA, hub_rows
 from headscript.texts.readers import SUFFIXES, Row, folder_rows, is_there, no_field, rows_of_file
 
-BUILT_IN = ("stories",)
+BUILT_IN = ("stories", "code", "maths")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ def load_texts(
 
     What `name_or_path` can be:
 
-    - `stories`: short stories that come with headscript.
+    - `stories`, `code`, `maths`: short stories, programming tasks each with its code, and problems
+      with their solutions; they come with headscript.
     - `tinystories`, `tiny-codes`, `math-500`: from the Hugging Face hub, with the extra `hub`;
       the first 1,000 texts unless `max_texts` says otherwise.
     - a folder: each .txt file in it is a text, in the order of their names.
@@ -54,8 +55,8 @@ def load_texts(
     name = str(name_or_path)
     path = Path(name_or_path).expanduser()
     if name in BUILT_IN:
-        with as_file(files("headscript.texts") / f"{name}.jsonl") as stories:
-            documents = _documents(rows_of_file(stories, "text"), "text", max_texts)
+        with as_file(files("headscript.texts") / f"{name}.jsonl") as built_in:
+            documents = _documents(rows_of_file(built_in, "text"), "text", max_texts)
     elif name in HUB_CORPORA:
         documents = _documents(hub_rows(name, max_texts), "text", max_texts)
     elif is_there(path):
