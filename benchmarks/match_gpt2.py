@@ -1,31 +1,30 @@
-"""How well a library's programs do, as they are, for the 144 heads of GPT-2 small.
+"""How well a library's programs do for the 144 heads of GPT-2 small, whose weights are not at hand.
 
-    python benchmarks/match_gpt2.py FOLDER [--library FILE] [--json]
+    python benchmarks/match_gpt2.py FOLDER [--library FILE] [--no-refit] [--json]
 
 FOLDER holds real attention patterns of GPT-2 124M on a few short prompts (ex0.json and so on), and
-its tokenizer. For each prompt a head takes the program that does best on the other prompts, and its
-IoU on this one counts. Beside it stands what choosing on the very prompts that are reported gives.
+its tokenizer. They are imported as a recording. For each prompt a head takes the program that does
+best on the other prompts, or that was fitted on these, and its IoU on this one counts. Beside it
+stands what choosing on the very prompts that are reported gives. Exit code 1 where programs chosen
+on other prompts reach less than 0.8.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
+import sys
 from pathlib import Path
-from statistics import fmean
+from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import Any
 
-import torch
-from torch import Tensor
-from transformers import GPT2Tokenizer
-
-from headscript.language import Text
-from headscript.language.text import TextReader
+from headscript.attention_files import import_recording
 from headscript.library.entries import Library
-from headscript.library.masks import suited
-from headscript.packing import pack_rows
-from headscript.programs.patterns import Patterns
-from headscript.similarity import baseline_patterns, iou
+from headscript.library.matching import match
+
+ASKED = 0.8
 
 
 def main() -> None:
@@ -33,55 +32,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--library", help="the starter library, if not given")
+    parser.add_argument("--no-refit", action="store_true", help="programs as they are alone")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    result = measured(options.folder, Library.load(options.library))
+    result = measured(options.folder, Library.load(options.library), not options.no_refit)
     print(json.dumps(result) if options.json else json.dumps(result, indent=1))
+    sys.exit(result["iou"]["as they are, chosen on the other prompts"]["mean"] < ASKED)
 
 
-def measured(folder: Path, library: Library) -> dict[str, Any]:
+def measured(folder: Path, library: Library, refit: bool) -> dict[str, Any]:
     """Mean IoU over heads and prompts: of programs chosen in either way, and of simple patterns."""
-    texts, real = _prompts(folder)
-    found = (suited(entry.program, causal=True) for entry in library.entries)
-    patterns = Patterns([program for program in found if program is not None], causal=True)
-    ious = {number: iou(each[:, None], real[number]) for number, each in patterns.on(texts)}
-    table = torch.stack(
-        [ious[number] for number in range(len(texts))]
-    )  # (prompts, programs, heads)
-    on_others = (table.sum(0) - table) / (len(texts) - 1)
-    kept_out = table.gather(1, on_others.argmax(1, keepdim=True))
-    draw = torch.Generator().manual_seed(0)
-    simple: dict[str, list[float]] = {}
-    for text, of_text in zip(texts, real, strict=True):
-        for name, pattern in baseline_patterns(text, None, draw).items():
-            simple.setdefault(name, []).append(float(iou(pattern, of_text).mean()))
+    with TemporaryDirectory() as temporary:
+        begin = perf_counter()
+        files = sorted(folder.glob("ex*.json"))
+        imported = import_recording(files, Path(temporary) / "run", tokenizer=folder)
+        took_import = perf_counter() - begin
+        begin = perf_counter()
+        found = match(imported.run.directory, library=library, refit=refit, leave_one_out=True)
+        took_match = perf_counter() - begin
+    out = found.left_out
+    assert out is not None
     return {
-        "library": library.name,
-        "programs": len(patterns.programs),
-        "heads": table.shape[2],
-        "prompts": len(texts),
+        "machine": f"{platform.processor() or platform.machine()}, {platform.system()}",
+        "library": found.library,
+        "programs": found.programs - sum(found.unusable.values()),
+        "heads": found.heads,
+        "prompts": out.texts,
         "iou": {
-            "chosen on the other prompts": round(float(kept_out.mean()), 4),
-            "chosen on the same prompts": round(float(table.mean(0).amax(0).mean()), 4),
+            "as they are, chosen on the other prompts": out.as_is.model_dump(mode="json"),
+            "refitted on the other prompts": out.refitted and out.refitted.model_dump(mode="json"),
+            "as they are, chosen on the same prompts": out.chosen_on_all,
         },
-        "baselines": {name: round(fmean(each), 4) for name, each in simple.items()},
+        "baselines": out.baselines,
+        "seconds": {"import": round(took_import, 2), "match": round(took_match, 1)},
     }
-
-
-def _prompts(folder: Path) -> tuple[list[Text], list[Tensor]]:
-    """The prompts, and the packed patterns of all heads on each: (heads, cells)."""
-    tokenizer = GPT2Tokenizer(
-        vocab=str(folder / "gpt2_vocab.json"), merges=str(folder / "gpt2_merges.txt")
-    )
-    read = TextReader(tokenizer, causal=True)
-    texts, real = [], []
-    for file in sorted(folder.glob("ex*.json")):
-        found = json.loads(file.read_text())
-        texts.append(read(found["tokenIds"]))
-        heads = found["attention_softmax_by_layer_head"].values()
-        full = torch.tensor([head["data"] for head in heads])  # (heads, n, n)
-        real.append(pack_rows(full, causal=True))
-    return texts, real
 
 
 if __name__ == "__main__":

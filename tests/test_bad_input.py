@@ -32,8 +32,9 @@ Command = Callable[..., "Answer"]
 SERVER = """
 import json, os, sys, traceback
 from headscript import cli, evaluation, explaining
+from headscript.models import load_model
 
-explaining.load_model(sys.argv[1])  # imports what a model of its kind needs
+load_model(sys.argv[1])  # imports what a model of its kind needs
 for line in sys.stdin:
     call = json.loads(line)
     child = os.fork()
@@ -213,6 +214,14 @@ def test_texts_that_do_not_do(
     (tmp_path / name).write_bytes(content)
     told = refused("explain", model, "--texts", tmp_path / name, "--out", tmp_path / "run")
     assert words in told
+
+
+def test_texts_that_are_not_there_leave_no_folder(
+    tmp_path: Path, model: Path, refused: Refused
+) -> None:
+    told = refused("explain", model, "--texts", "storeis", "--out", tmp_path / "run")
+    assert "did you mean 'stories'?" in told
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_text_longer_than_the_model_takes(

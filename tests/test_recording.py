@@ -4,20 +4,27 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.models.networks import FAMILIES, network_of, some_ids, tokenizer
+from safetensors.torch import load_file
+from tests.models.networks import FAMILIES, VOCABULARY, network_of, some_ids, tokenizer
+from tests.mounts import mounted
+from tests.small_run import HEADS, save_model, save_texts
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from headscript import recording
 from headscript.errors import HeadscriptError
 from headscript.events import Event
+from headscript.explaining import explain
 from headscript.heads import Head
 from headscript.models import Model, load_model
-from headscript.packing import pack, unpack
-from headscript.recording import Recording, estimate, record
+from headscript.packing import CODE_ERROR, check_rows, decode, pack, unpack
+from headscript.recording import Recording, begin, estimate, making, planning, record, record_shard
+from headscript.runs import Run
+from headscript.similarity import iou
 
 LENGTHS = (7, 1, 12, 5, 12, 30)
 
@@ -83,11 +90,57 @@ def test_float16_is_close_and_half_the_size(model, texts, tmp_path):
     small = record(model, texts, tmp_path / "small")
     for a, b in zip(exact.layer(1), small.layer(1), strict=True):
         torch.testing.assert_close(a, b, atol=5e-4, rtol=0)
-    sizes = [
-        sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
-        for folder in (tmp_path / "exact", tmp_path / "small")
-    ]
-    assert sizes[1] < 0.8 * sizes[0]  # headers weigh on such small patterns
+    assert on_disk(tmp_path / "small") < 0.8 * on_disk(tmp_path / "exact")  # headers weigh much
+
+
+def on_disk(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_codes_of_one_byte_are_as_near_as_is_said(causal):
+    n, draw = 40, torch.Generator().manual_seed(0)
+    allowed = torch.ones(n, n, dtype=torch.bool)
+    scores = torch.stack(
+        [
+            *(torch.randn(n, n, generator=draw) * sharp for sharp in (0.0, 0.1, 1, 3, 10, 50)),
+            torch.arange(n).float().expand(n, n) / 3,  # a geometric series
+            torch.eye(n) * 1000,
+        ]
+    )
+    if causal:
+        allowed = allowed.tril()
+    exact = scores.masked_fill(~allowed, -torch.inf).softmax(-1)
+    (codes,) = pack(exact[None], [n], causal, torch.uint8)
+    kept = unpack(decode(codes, n, causal), n, causal)
+    check_rows(kept[None], torch.ones(1, n), [Head(0, head) for head in range(len(exact))], [0])
+    torch.testing.assert_close(kept.sum(-1), torch.ones(len(exact), n), atol=1e-6, rtol=0)
+    assert (kept[exact == 0] == 0).all()
+    spread = ((1 + torch.arange(n) if causal else n) * exact.amax(-1)) ** 0.25  # (n m)^(1/4)
+    far = (kept - exact).abs().sum(-1) / spread
+    assert far.max() <= CODE_ERROR
+    assert far.max() > CODE_ERROR / 10  # the bound says something
+    assert torch.equal(kept[-1], exact[-1])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error"), [("uint8", 0.006), ("float16", 2e-4), ("float32", 0.0)]
+)
+def test_what_is_read_back_is_as_near_as_is_said_on_a_real_model(shared, tmp_path, dtype, error):
+    """The errors of docs/performance.md, 1 - IoU of a head on a text."""
+    model, texts = real(shared)
+    exact = record(model, texts, tmp_path / "exact", dtype="float32")
+    kept = record(model, texts, tmp_path / "kept", dtype=dtype)
+    for layer in exact.layers:
+        for a, b in zip(exact.layer(layer), kept.layer(layer), strict=True):
+            assert b.dtype == torch.float32
+            assert (1 - iou(a, b)).max() <= error + 1e-6
+
+
+def real(shared: Path, number: int = 24) -> tuple[Model, list[list[int]]]:
+    model = load_model(shared / "models" / "stories260k")
+    lines = (shared / "data" / "text" / "tinystories_excerpts.jsonl").read_text().splitlines()
+    return model, [model.encode(json.loads(line)["text"], 128) for line in lines[:number]]
 
 
 def test_chosen_heads_alone_are_recorded(model, texts, tmp_path):
@@ -113,16 +166,29 @@ def test_texts_come_in_the_order_asked_for(model, texts, tmp_path):
     assert lengths == [n * (n + 1) // 2 for n in (30, 1, 30, 7)]
 
 
-def test_the_estimate_is_what_it_takes(model, texts, tmp_path):
-    cost = estimate(model, LENGTHS, model.heads)
-    record(model, texts, tmp_path)
-    files = list(tmp_path.rglob("*.safetensors"))
-    assert cost.patterns == 12 * 6
-    assert cost.tokens == sum(LENGTHS)
-    content = sum(file.stat().st_size for file in files)
-    assert cost.bytes <= content <= cost.bytes + 1000 * len(files)
-    assert str(cost) == "72 patterns of 12 heads on 6 texts (67 tokens): 16 kB on disk as float16"
-    assert estimate(wrapped("bert"), [10], [Head(0, 0)]).bytes == 200
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_the_estimate_is_what_it_takes(shared, tmp_path, dtype):
+    model, texts = real(shared, 60)
+    few = [Head(1, 2), Head(3, 0), Head(3, 1)]
+    for name, ids, heads in [
+        ("whole", texts, None),
+        ("short", [ids[:6] for ids in texts], None),
+        ("few", [ids[:12] for ids in texts], few),
+    ]:
+        cost = estimate(model, [len(each) for each in ids], heads, dtype=dtype)
+        record(model, ids, tmp_path / name, heads=heads, dtype=dtype)
+        files = (tmp_path / name).rglob("*.safetensors")
+        assert cost.bytes == sum(file.stat().st_size for file in files)
+        assert cost.bytes == pytest.approx(on_disk(tmp_path / name), rel=0.1)
+        assert cost.texts == 60
+        assert cost.tokens == sum(map(len, ids))
+        assert cost.patterns == 60 * len(heads or model.heads)
+
+
+def test_the_estimate_in_words(model):
+    cost = estimate(model, LENGTHS)
+    assert str(cost) == "72 patterns of 12 heads on 6 texts (67 tokens): 17 kB on disk as float16"
+    assert str(estimate(model, LENGTHS, dtype="uint8")).endswith("9 kB on disk as 8-bit codes")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -135,7 +201,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_batches_and_shards_do_not_change_a_text(model, texts, tmp_path, monkeypatch):
     one = record(model, texts, tmp_path / "one", dtype="float32")
-    monkeypatch.setattr(recording, "_SHARD_BYTES", 3000)
+    monkeypatch.setattr(planning, "_SHARD_BYTES", 3000)
     many = record(model, texts, tmp_path / "many", dtype="float32", batch_tokens=12)
     assert len(one.manifest["shards"]) == 1
     assert len(many.manifest["shards"]) > 3
@@ -148,17 +214,17 @@ def test_a_recording_that_is_killed_goes_on_and_ends_the_same(tmp_path, monkeypa
     script = textwrap.dedent("""
         import os, signal, sys
         from pathlib import Path
-        from headscript import recording
+        from headscript.recording import planning, record
         from tests.test_recording import many_texts, wrapped
 
         def on_event(event):
             if event.done >= 7:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        recording._SHARD_BYTES = 3000
-        recording.record(wrapped(), many_texts(), Path(sys.argv[1]), on_event=on_event)
+        planning._SHARD_BYTES = 3000
+        record(wrapped(), many_texts(), Path(sys.argv[1]), on_event=on_event)
     """)
-    monkeypatch.setattr(recording, "_SHARD_BYTES", 3000)
+    monkeypatch.setattr(planning, "_SHARD_BYTES", 3000)
     record(wrapped(), many_texts(), tmp_path / "undisturbed")
     killed = tmp_path / "killed"
     died = subprocess.run([sys.executable, "-c", script, str(killed)], capture_output=True)
@@ -186,6 +252,93 @@ def test_a_finished_recording_is_not_done_again(model, texts, tmp_path):
     with model.network.base_model.register_forward_pre_hook(lambda *_: pytest.fail("ran again")):
         record(model, texts, tmp_path)
     assert contents(tmp_path) == before
+
+
+def test_a_recording_whose_texts_were_shared_out_otherwise_goes_on(tmp_path, monkeypatch):
+    """As one that was begun by a version that made larger or smaller shards."""
+    texts = many_texts()
+    with monkeypatch.context() as other:
+        other.setattr(planning, "_SHARD_TEXTS", 8)
+        begun = begin(wrapped(), texts, tmp_path)
+        record_shard(wrapped(), texts, tmp_path, 1)
+    before = contents(tmp_path)
+    assert begin(wrapped(), texts, tmp_path).missing() == [0, 2]
+    made = record(wrapped(), texts, tmp_path)
+    assert made.manifest == begun.manifest
+    assert before.items() <= contents(tmp_path).items()
+
+
+def test_a_shard_is_made_by_whoever_is_first(model, texts, tmp_path):
+    begin(model, texts, tmp_path)
+    record_shard(model, texts, tmp_path, 0)
+    before = {name: (tmp_path / name).stat().st_ino for name in contents(tmp_path)}
+    record_shard(model, texts, tmp_path, 0)
+    assert {name: (tmp_path / name).stat().st_ino for name in contents(tmp_path)} == before
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_files_are_safetensors(model, texts, tmp_path):
+    record(model, texts, tmp_path, dtype="uint8")
+    for file in tmp_path.rglob("*.safetensors"):
+        tensors = load_file(file)
+        assert sorted(tensors) == [str(number) for number in range(len(texts))]
+        assert tensors["2"].shape == (4, 12 * 13 // 2)
+        assert tensors["2"].dtype == torch.uint8
+
+
+def deep(num_layers: int) -> Model:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=num_layers,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        pad_token_id=0,
+    )
+    return Model.of(LlamaForCausalLM(config).eval(), tokenizer(), name="deep")
+
+
+@pytest.mark.parametrize("number", [8, 40])
+@pytest.mark.parametrize("num_layers", [2, 12])
+def test_no_more_is_held_than_one_layer_of_one_batch(number, num_layers, tmp_path, monkeypatch):
+    live, most = 0, 0
+
+    def let_go(size: int) -> None:
+        nonlocal live
+        live -= size
+
+    def tracked(*arguments: Any) -> list[torch.Tensor]:
+        nonlocal live, most
+        packed = pack(*arguments)
+        for cells in packed:
+            live += cells.nbytes
+            weakref.finalize(cells, let_go, cells.nbytes)
+        most = max(most, live)
+        return packed
+
+    monkeypatch.setattr(making, "pack", tracked)
+    texts = [some_ids(20, seed=seed) for seed in range(number)]
+    record(deep(num_layers), texts, tmp_path, batch_tokens=80)
+    assert most == 4 * 4 * (20 * 21 // 2) * 2  # texts of a batch, heads, cells, bytes
+
+
+def test_nothing_is_run_beyond_the_last_recorded_layer(model, texts, tmp_path):
+    layers = model.network.model.layers
+    runs = [0] * 3
+    hooks = [
+        layer.register_forward_pre_hook(lambda *_, n=n: runs.__setitem__(n, runs[n] + 1))
+        for n, layer in enumerate(layers)
+    ]
+    record(model, texts, tmp_path / "first", heads=[Head(0, 1)])
+    record(model, texts, tmp_path / "two", heads=[Head(0, 1), Head(1, 2)])
+    for hook in hooks:
+        hook.remove()
+    assert runs == [2, 1, 0]
+    assert model.network.config._attn_implementation == "sdpa"
+    assert not model.network._forward_pre_hooks
+    assert not model.network.base_model._forward_pre_hooks
 
 
 def test_another_recording_is_not_overwritten(model, texts, tmp_path):
@@ -249,42 +402,40 @@ def test_rows_that_do_not_sum_to_one_are_named(model, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(model, texts, tmp_path, monkeypatch):
-    monkeypatch.setattr(recording, "_SHARD_BYTES", 3000)
-    write = Path.write_bytes
-    room = [5]
-
-    def write_while_there_is_room(path, data):
-        room[0] -= 1
-        if room[0] < 0:
-            raise OSError(28, "No space left on device")
-        return write(path, data)
-
-    with monkeypatch.context() as full:
-        full.setattr(Path, "write_bytes", write_while_there_is_room)
-        with pytest.raises(HeadscriptError, match="disk is full"):
-            record(model, texts, tmp_path)
-    assert (tmp_path / "shard-00000").is_dir()
-    assert record(model, texts, tmp_path).token_counts == list(LENGTHS)
+    monkeypatch.setattr(planning, "_SHARD_BYTES", 3000)
+    with mounted(tmp_path / "disk", "size=64k") as disk:
+        usage = shutil.disk_usage(disk)
+        other = disk / "other"  # what somebody else writes meanwhile
+        with monkeypatch.context() as blind:
+            blind.setattr(shutil, "disk_usage", lambda _: usage)
+            other.write_bytes(b" " * 36_000)
+            with pytest.raises(HeadscriptError, match="disk is full"):
+                record(model, texts, disk / "made")
+        assert not list((disk / "made").glob(".*"))
+        other.unlink()
+        begun = begin(model, texts, disk / "made")
+        assert 0 < len(begun.missing()) < len(begun.shards)
+        assert record(model, texts, disk / "made").token_counts == list(LENGTHS)
 
 
 def test_too_little_room_is_said_before_the_work(model, texts, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(HeadscriptError, match=r"needs 16 kB, but only 1 kB are free"):
+    with pytest.raises(HeadscriptError, match=r"needs 17 kB, but only 1 kB are free"):
         record(model, texts, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_place_that_cannot_be_written_is_named(model, texts, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(HeadscriptError, match="cannot be written to"):
+    with pytest.raises(HeadscriptError, match="cannot be written: "):
         record(model, texts, tmp_path / "file" / "made")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_no_permission_is_named(model, texts, tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(HeadscriptError, match="no permission"):
+    with pytest.raises(HeadscriptError, match="no permission to"):
         record(model, texts, tmp_path / "made")
 
 
@@ -314,9 +465,7 @@ def test_events_count_the_texts(model, texts, tmp_path):
 
 
 def test_a_real_model_on_real_texts(shared, tmp_path):
-    model = load_model(shared / "models" / "stories260k")
-    lines = (shared / "data" / "text" / "tinystories_excerpts.jsonl").read_text().splitlines()
-    texts = [model.encode(json.loads(line)["text"], 128) for line in lines[:24]]
+    model, texts = real(shared)
     made = record(model, texts, tmp_path)
     assert len(made.heads) == 40
     for text in (0, 11, 23):
@@ -324,3 +473,35 @@ def test_a_real_model_on_real_texts(shared, tmp_path):
             for head in (0, 7):
                 pattern = made.pattern(Head(layer, head), text)
                 torch.testing.assert_close(pattern, expected[head], atol=5e-4, rtol=0)
+
+
+def test_a_run_keeps_weights_in_as_many_bits_as_are_asked_for(tmp_path):
+    model, texts = str(save_model(tmp_path / "model")), save_texts(tmp_path / "texts.txt")
+    with pytest.raises(HeadscriptError, match="takes 8 or 16 bits, not 12"):
+        explain(model, texts, tmp_path / "run", recording_bits=12)
+    assert not (tmp_path / "run").exists()
+
+    settings: dict[str, Any] = {"heads": "L0H1", "max_terms": 2, "workers": 1}
+    run = explain(model, texts, tmp_path / "run", recording_bits=8, **settings)
+    for split in ("fit", "select", "test"):
+        recorded = Recording.open(run.recording_folder(split))
+        assert recorded.manifest["dtype"] == "uint8"
+        rows = recorded.pattern(Head(0, 1), 0).sum(-1)
+        torch.testing.assert_close(rows, torch.ones_like(rows))
+    with pytest.raises(HeadscriptError, match="recording_bits was 8 and is now 16"):
+        explain(model, texts, tmp_path / "run", **settings)
+
+
+def test_a_run_from_before_there_was_a_choice_of_bits_goes_on(small_run, tmp_path):
+    folder = shutil.copytree(small_run, tmp_path / "run")
+    record = json.loads((folder / "run.json").read_text())
+    assert record["config"].pop("recording_bits") == 16
+    (folder / "run.json").write_text(json.dumps(record))
+    config = Run.open(folder).config
+    assert config.recording_bits == 16
+    shutil.rmtree(folder / "recording" / "select" / "shard-00000")
+    (folder / "results.json").unlink()
+    explain(config.model, config.texts, folder, heads=HEADS, max_terms=3, workers=1)
+    for file in ("results.json", "heads.parquet"):
+        assert (folder / file).is_file()
+    assert contents(folder / "recording") == contents(small_run / "recording")

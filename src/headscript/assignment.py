@@ -126,6 +126,7 @@ def assign(
 
 def check_model(run: Run, model: Model) -> None:
     """Make sure that a model is the one that a run is about; raises HeadscriptError otherwise."""
+    run.require_model()  # no model at hand can be known to be that of imported attention
     if model.weights_hash != run.model.weights_hash:
         raise HeadscriptError(
             f"{model.name} is not the model of {run.directory}: its weights have another hash than "

@@ -14,18 +14,20 @@ from typing import Any
 
 from headscript.engines import Engine, EngineSettings, open_engine
 from headscript.evaluation.contributions import contributions
+from headscript.evaluation.portrait_files import keep_portraits
 from headscript.evaluation.tables import distances, score_heads
 from headscript.events import Event, Listener, ignore
 from headscript.explainers.settings import ExplainerSettings
-from headscript.heads import Head, parse_heads
-from headscript.language import Text, read_text
-from headscript.models import load_model
+from headscript.heads import Head
+from headscript.language import Text
+from headscript.language.text import TextReader
 from headscript.programs.program import Program
 from headscript.propose.bench import search_file
 from headscript.propose.frontier import Frontier
 from headscript.propose.proposing import Proposed, open_proposers, parse_proposers, propose
 from headscript.propose.writing import read_frontiers, write_program
 from headscript.recording import Recording
+from headscript.recording_runs import Recorded, recorded_for, recording_settings
 from headscript.records import RunConfig
 from headscript.runs import Run
 from headscript.selection import choose_among, choose_programs
@@ -35,8 +37,6 @@ from headscript.stages import (
     categories,
     head_row,
     mean_by_position,
-    prepare_texts,
-    record_splits,
     summary_of,
 )
 
@@ -45,17 +45,18 @@ _SELECT_CELLS = 100_000
 
 
 def explain(
-    model: str,
-    texts: str | Path,
+    model: str | Path,
+    texts: str | Path | None,
     out: str | Path,
     *,
     max_texts: int | None = None,
     max_tokens: int | None = None,
-    heads: str = "all",
+    heads: str | None = None,
     max_terms: int = 24,
     term_price: float = 0.0015,
     fit_cells: int = 250_000,
-    seed: int = 0,
+    recording_bits: int = 16,
+    seed: int | None = None,
     field: str = "text",
     proposers: str = "search",
     explainer: ExplainerSettings | None = None,
@@ -70,9 +71,12 @@ def explain(
 ) -> Run:
     """Explain the heads of `model` on `texts` in the run folder `out`; returns the finished run.
 
+    `model` may be the folder of a run, whose recording is then taken with its texts, heads (None:
+    all) and seed (None: 0), and `texts` is None; `out` may be that run where it has nothing else.
     `max_texts` and `max_tokens` bound the texts and the tokens of each. `max_terms` is the most
     constants a program may have, `term_price` the IoU that each must add, `fit_cells` the number of
-    query-key pairs to fit on. A run begun in `out` with the same settings goes on where it was.
+    query-key pairs to fit on. A recorded weight takes `recording_bits` on disk, 8 or 16. A run
+    begun in `out` with the same settings goes on where it was.
 
     `proposers` names who proposes programs, as in "search,llm". For "llm", `explainer` says which
     language model is asked; `candidates` programs are asked for in a prompt, and again in as many
@@ -89,6 +93,16 @@ def explain(
     answers.
     """
     work = EngineSettings(engine, workers, address).checked()
+    source, settings = recording_settings(
+        model,
+        texts,
+        max_texts=max_texts,
+        max_tokens=max_tokens,
+        heads=heads,
+        seed=seed,
+        field=field,
+        recording_bits=recording_bits,
+    )
     names = parse_proposers(proposers)
     asked: dict[str, Any] = {}
     if "llm" in names and explainer is not None:
@@ -103,51 +117,37 @@ def explain(
     if "library" in names and library is not None:
         asked["library"] = str(library)
     config = RunConfig(
-        model=str(model),
-        texts=str(texts),
-        field=field,
-        max_texts=max_texts,
-        max_tokens=max_tokens,
-        heads=heads,
+        **settings,
         max_terms=max_terms,
         term_price=term_price,
         fit_cells=fit_cells,
-        seed=seed,
         proposers=names,
         **asked,
     )
     open_proposers(config, explainer, checking=True)
     with Run.create_or_resume(out, config) as run, open_engine(work, run) as opened:
-        _explain(run, explainer, opened, on_event)
+        clock = Clock()
+        recorded = recorded_for(run, source, clock, engine=opened, on_event=on_event)
+        if recorded is not None:
+            _explain(run, recorded, explainer, opened, clock, on_event)
     return run
 
 
 def _explain(
-    run: Run, explainer: ExplainerSettings | None, engine: Engine, on_event: Listener
+    run: Run,
+    recorded: Recorded,
+    explainer: ExplainerSettings | None,
+    engine: Engine,
+    clock: Clock,
+    on_event: Listener,
 ) -> None:
-    clock = Clock()
-    config = run.config
-    with clock.timing("loading"):
-        model = load_model(config.model, on_event=on_event)
-        run.settle_model(model)
-        chosen_heads = parse_heads(config.heads, model.heads_per_layer)
-        run_texts = prepare_texts(config, model)
-        run.settle_texts(run_texts)
-        if run.finished:  # and by now known to be of this model and these texts
-            return
-        proposers = open_proposers(config, explainer)
-        run.save_tokenizer(model.tokenizer)
-        texts = {
-            split: [
-                read_text(model.tokenizer, text.token_ids, causal=model.causal)
-                for text in run_texts
-                if text.split == split
-            ]
-            for split in SPLITS
-        }
-    with clock.timing("recording"):
-        recordings = record_splits(run, model, run_texts, chosen_heads, on_event, engine=engine)
-    del model
+    config, recordings = run.config, recorded.recordings
+    proposers = open_proposers(config, explainer)
+    read = TextReader(recorded.tokenizer, causal=recorded.model.causal)
+    texts = {
+        split: [read(text.token_ids) for text in recorded.texts if text.split == split]
+        for split in SPLITS
+    }
     frontiers: Mapping[Head, Frontier] = {}
     if "search" in config.proposers:
         with clock.timing("searching"):
@@ -186,7 +186,7 @@ def _explain(
         kinds = categories(recordings["select"], texts["select"])
     for head, each in chosen.items():
         run.write(f"programs/{head}.py", _for_head(each.program, head, run.model.name).encode())
-    ids = [text.id for text in run_texts if text.split == "test"]
+    ids = [text.id for text in recorded.texts if text.split == "test"]
     rows = []
     for head in test.heads:
         of_head = chosen.get(head)
@@ -204,6 +204,7 @@ def _explain(
     summary = summary_of(rows, scores, {split: len(texts[split]) for split in SPLITS}, config.seed)
     if proposed is not None:
         summary["proposers"] = contributions(config.proposers, rows, proposed.reports)
+    keep_portraits(run, rows)
     run.write_results(summary | clock.report(engine.peak_bytes), rows)
 
 

@@ -14,15 +14,25 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from headscript.errors import HeadscriptError
 from headscript.heads import Head
+from headscript.versions import VOCABULARY_VERSION
 
 FORMAT = 1
 """Of the folder; grows when an older headscript could not read a newer run, or the reverse."""
 
 RECORD = "run.json"
+
+IMPORTED = "imported"
+"""The architecture of a model of which a run has recorded attention, and nothing else."""
+
+RECORDING_SETTINGS = (
+    *("model", "texts", "field", "max_texts", "max_tokens", "heads", "seed"),
+    "recording_bits",
+)
+"""The settings that a recording hangs on."""
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 
@@ -52,10 +62,12 @@ class RunConfig(_Frozen):
     """The IoU on the select texts that each constant must add to be kept."""
     fit_cells: int = 250_000
     """How many query-key pairs constants are fitted on; of more, rows of every text are sampled."""
+    recording_bits: int = Field(default=16, ge=8, le=16, multiple_of=8)
+    """How many bits a recorded weight takes on disk; with 8 patterns are off by 0.004 in IoU."""
     seed: int = 0
     """Seed of the splits, the search and the bootstrap."""
     proposers: tuple[str, ...] = ("search",)
-    """What proposes programs: "search", "llm", "library"."""
+    """What proposes programs: "search", "llm", "library"; none where a run is a recording alone."""
     library: str | None = None
     """The library that the library proposer takes programs from; none means the starter library."""
     explainer: str | None = None
@@ -77,10 +89,16 @@ class ModelFacts(_Frozen):
 
     name: str
     weights_hash: str
-    """SHA-256 of the weights, as hexadecimal."""
+    """SHA-256 of the weights, as hexadecimal; of the files where the attention was imported."""
     architecture: str
+    """The network's class, or "imported" where there is no model, but files of its attention."""
     heads_per_layer: tuple[int, ...]
     causal: bool
+
+    @property
+    def imported(self) -> bool:
+        """Whether its attention came from files, so that there is no model to load."""
+        return self.architecture == IMPORTED
 
     @property
     def heads(self) -> list[Head]:
@@ -112,8 +130,6 @@ class Maker(_Frozen):
     @classmethod
     def here(cls) -> Maker:
         """This process."""
-        from headscript.language.vocabulary import VOCABULARY_VERSION
-
         return cls(
             headscript=version("headscript"),
             vocabulary=VOCABULARY_VERSION,
@@ -149,10 +165,12 @@ class RunText:
 def refuse_other_settings(directory: Path, begun: RunConfig, asked: RunConfig) -> None:
     """Raise HeadscriptError where a run that was begun with `begun` cannot go on with `asked`.
 
-    What model and texts of the same name hold is compared when they are loaded.
+    Where one of them asks for a recording alone, only what that hangs on counts. What model and
+    texts of the same name hold is compared when they are loaded.
     """
     different = []
-    for name in RunConfig.model_fields:
+    both_propose = begun.proposers and asked.proposers
+    for name in RunConfig.model_fields if both_propose else RECORDING_SETTINGS:
         then, now = getattr(begun, name), getattr(asked, name)
         if then != now and not (name in ("model", "texts") and _same_file(then, now)):
             different.append(f"{name} was {then!r} and is now {now!r}")

@@ -7,6 +7,7 @@
     RUN/search/          finished work items; RUN/candidates/ those of other proposers
     RUN/programs/        L05H03.py, a program for each head
     RUN/results.json     scores, a row for each head; RUN/heads.parquet has the same rows as a table
+    RUN/portraits.safetensors  what heads and programs do on their best and worst test texts
     RUN/versions/NAME/   the same programs with other constants, as 'headscript tune' leaves them
     RUN/costs/           what replacing each head costs, as 'headscript replace' measured it
     RUN/replacement/     what that command found, by version and texts
@@ -22,20 +23,18 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from filelock import FileLock, Timeout
 from pydantic import PrivateAttr, ValidationError
 
 from headscript.disk import clear_disk_errors, sweep, write_atomically
 from headscript.errors import HeadscriptError
 from headscript.events import Listener, ignore
 from headscript.heads import Head
+from headscript.locking import locked
 from headscript.records import (
     FORMAT,
     RECORD,
@@ -55,6 +54,7 @@ from headscript.results import Results, table_rows
 
 if TYPE_CHECKING:
     import torch
+    from filelock import FileLock
     from rich.console import RenderableType
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -125,14 +125,15 @@ class Run:
         """Begin a run in a new or empty folder, or go on with the one that was begun there.
 
         The run is locked against other processes until it is closed or the process ends, however
-        that happens. Raises HeadscriptError where another process is writing it, where it was begun
-        with other settings or by another version, and where the folder is something else.
+        that happens. One that holds a recording alone takes the settings of what goes on from it.
+        Raises HeadscriptError where another process is writing it, where it was begun with other
+        settings or by another version, and where the folder is something else.
         """
         directory = Path(directory).expanduser()
         with clear_disk_errors(directory):
             _refuse_what_is_no_run(directory)
             directory.mkdir(parents=True, exist_ok=True)
-            lock = _locked(directory)
+            lock = locked(directory, "run")
         try:
             maker = Maker.here()
             record = RunRecord(format=FORMAT, config=config, made_with=(maker,))
@@ -147,6 +148,8 @@ class Run:
                 record = begun
                 if begun.made_with[-1] != maker:
                     record = begun.model_copy(update={"made_with": (*begun.made_with, maker)})
+                if not begun.config.proposers:
+                    record = record.model_copy(update={"config": config})
             run = cls(directory, record, lock)
             with clear_disk_errors(directory):
                 folders = [directory, directory / "search", directory / "programs"]
@@ -180,7 +183,7 @@ class Run:
         """
         run = cls.open(directory)
         with clear_disk_errors(run.directory):
-            run._lock = _locked(run.directory)
+            run._lock = locked(run.directory, "run")
         return run
 
     def close(self) -> None:
@@ -228,14 +231,33 @@ class Run:
             raise HeadscriptError(_unfinished(self.directory))
         return RunModel(self, **dict(self.record.model))
 
-    def settle_model(self, model: Model) -> None:
+    @property
+    def model_name(self) -> str:
+        """What leads to the run's model; raises HeadscriptError as `require_model` does."""
+        self.require_model()
+        return self.config.model
+
+    def require_model(self) -> None:
+        """Raise HeadscriptError where there is no model to run, but imported attention of one."""
+        if self.model.imported:
+            raise HeadscriptError(
+                f"The run in {self.directory} holds imported attention of {self.model.name} and no "
+                "model that could be run; 'match', 'score' without texts, 'show' and 'report' need "
+                "none."
+            )
+
+    def settle_model(self, model: Model | ModelFacts) -> None:
         """Write down the model, or make sure that it is the one the run was begun with."""
-        facts = ModelFacts(
-            name=model.name,
-            weights_hash=model.weights_hash,
-            architecture=type(model.network).__name__,
-            heads_per_layer=model.heads_per_layer,
-            causal=model.causal,
+        facts = (
+            model
+            if isinstance(model, ModelFacts)
+            else ModelFacts(
+                name=model.name,
+                weights_hash=model.weights_hash,
+                architecture=type(model.network).__name__,
+                heads_per_layer=model.heads_per_layer,
+                causal=model.causal,
+            )
         )
         begun = self.record.model
         if begun is None:
@@ -374,7 +396,12 @@ class Run:
     def results(self) -> Results:
         """The contents of results.json; raises HeadscriptError where the run is not finished."""
         if not self.finished:
-            raise HeadscriptError(_unfinished(self.directory))
+            if self.config.proposers:
+                raise HeadscriptError(_unfinished(self.directory))
+            raise HeadscriptError(
+                f"The run in {self.directory} holds a recording and no programs yet; "
+                f"'headscript match {self.directory} --out {self.directory}' gives it some."
+            )
         try:
             return Results.model_validate(self.read_json(_RESULTS))
         except ValidationError as error:
@@ -440,30 +467,6 @@ def tokenizer_of(name: str, *, on_event: Listener = ignore) -> tuple[PreTrainedT
     return read_tokenizer(run.tokenizer_folder), run.model.causal
 
 
-def _locked(directory: Path) -> FileLock:
-    """Take the lock of a folder or say who has it. The system gives it back when a process dies."""
-    lock = FileLock(directory / "lock", thread_local=False)
-    # The lock file itself is not written to: some versions of filelock empty it at every attempt.
-    holder = directory / "lock.pid"
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        try:
-            name = f"process {holder.read_text().strip()}"
-        except OSError:  # the other has the lock, but has not yet said its name
-            name = "another process"
-        raise HeadscriptError(
-            f"The run in {directory} is being written by {name}; wait for it, or choose another "
-            "--out."
-        ) from error
-    try:
-        holder.write_text(f"{os.getpid()} on {socket.gethostname()}")
-    except OSError:
-        lock.release()
-        raise
-    return lock
-
-
 def _refuse_what_is_no_run(directory: Path) -> None:
     if not directory.exists():
         return
@@ -489,6 +492,6 @@ def _no_run(directory: Path) -> str:
 
 def _unfinished(directory: Path) -> str:
     return (
-        f"The run in {directory} is not finished; start the same 'headscript explain' again, it "
-        "goes on where it was."
+        f"The run in {directory} is not finished; start the same command again, it goes on "
+        "where it was."
     )

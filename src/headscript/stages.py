@@ -15,18 +15,40 @@ from headscript.errors import HeadscriptError
 from headscript.evaluation.categories import Behaviour
 from headscript.evaluation.tables import HeadScores
 from headscript.events import Event, Listener
-from headscript.heads import Head
+from headscript.heads import Head, parse_heads
 from headscript.language import Text
-from headscript.models import Model
+from headscript.models import Model, load_model
 from headscript.packing import unpack
 from headscript.programs.program import Program
-from headscript.recording import Recording, begin, estimate, record, record_shard
+from headscript.recording import Precision, Recording, begin, estimate, record, record_shard
 from headscript.records import RunConfig, RunText
 from headscript.runs import Run
 from headscript.similarity import MeanByPosition, bootstrap_interval
 from headscript.texts import load_texts, split_documents
 
 SPLITS = ("fit", "select", "test")
+
+_PRECISIONS: dict[int, Precision] = {8: "uint8", 16: "float16"}
+
+
+def check_bits(recording_bits: int) -> None:
+    """Raise HeadscriptError where a recorded weight cannot take so many bits."""
+    if recording_bits not in _PRECISIONS:
+        raise HeadscriptError(f"A recorded weight takes 8 or 16 bits, not {recording_bits}.")
+
+
+def settle(run: Run, on_event: Listener) -> tuple[Model, list[RunText], list[Head]]:
+    """Load what a run is about: its model, its texts and the heads that are asked for.
+
+    They are written down in the run. Raises HeadscriptError as `explain` does for these, and where
+    they are not those that the run was begun with.
+    """
+    model = load_model(run.config.model, on_event=on_event)
+    run.settle_model(model)
+    heads = parse_heads(run.config.heads, model.heads_per_layer)
+    texts = prepare_texts(run.config, model)
+    run.settle_texts(texts)
+    return model, texts, heads
 
 
 def prepare_texts(config: RunConfig, model: Model) -> list[RunText]:
@@ -69,7 +91,8 @@ def record_splits(
 
     An engine whose workers are elsewhere makes the shards; else they are made here.
     """
-    cost = estimate(model, [len(text.token_ids) for text in texts], heads)
+    kept_as = _PRECISIONS[run.config.recording_bits]
+    cost = estimate(model, [len(text.token_ids) for text in texts], heads, dtype=kept_as)
     on_event(Event("recording", 0, len(texts), f"Recording {cost}"))
     if engine is not None and engine.elsewhere:
         _record_elsewhere(run, model, texts, heads, engine, on_event)
@@ -78,7 +101,12 @@ def record_splits(
     for split in SPLITS:
         ids = _ids_of(texts, split)
         recordings[split] = record(
-            model, ids, run.recording_folder(split), heads=heads, on_event=on_event
+            model,
+            ids,
+            run.recording_folder(split),
+            heads=heads,
+            dtype=kept_as,
+            on_event=on_event,
         )
     return recordings
 
@@ -101,7 +129,8 @@ def _record_elsewhere(
     items: dict[str, int] = {}
     for split in SPLITS:
         folder = run.recording_folder(split)
-        begun = begin(model, _ids_of(texts, split), folder, heads=heads)
+        kept_as = _PRECISIONS[run.config.recording_bits]
+        begun = begin(model, _ids_of(texts, split), folder, heads=heads, dtype=kept_as)
         for number in begun.missing():
             items[f"record {split} {number}"] = len(begun.shards[number])
     done = len(texts) - sum(items.values())

@@ -85,7 +85,8 @@ def test_what_killed_workers_had_in_hand_is_done_again_and_nothing_else(scripted
     items = ["do 0", "stumble 1", "do 2", "stumble 3", "do 4", "stumble 5"]
     assert sorted(scripted.engine(2).run(items)) == sorted(items)
     assert Counter(scripted.given()) == {item: 1 + ("stumble" in item) for item in items}
-    assert len(scripted.started) == 2 + 3
+    # The last that dies is not replaced where the other one is free to take its item.
+    assert len(scripted.started) in (2 + 2, 2 + 3)
     assert scripted.running() == 0
 
 

@@ -69,6 +69,27 @@ def test_patterns_and_output_are_the_network_s_own(family, side):
     assert difference == 0 if network._supports_sdpa else difference < 1e-5 * plain.abs().max()
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_that_mix_the_values_give_what_eager_attention_gives(family):
+    network = network_of(family)
+    ids, mask = padded()
+    expected = eager_patterns(network, ids, mask)
+    network.set_attn_implementation("eager")
+    with torch.no_grad():
+        eager = network(ids, attention_mask=mask).logits
+    network.set_attn_implementation("sdpa" if network._supports_sdpa else "eager")
+    seen: dict[int, torch.Tensor] = {}
+    with (
+        torch.no_grad(),
+        observed(network, None, seen.__setitem__, mixed_by_weights=True),
+    ):
+        logits = network(ids, attention_mask=mask).logits
+    real = mask.bool()
+    assert (logits - eager)[real].abs().max() < 1e-5 * eager.abs().max()
+    for layer, weights in seen.items():
+        assert (weights - expected[layer]).abs().transpose(1, 2)[real].max() < 1e-5
+
+
 @pytest.mark.parametrize("family", ["gemma2", "gemma3", "mistral"])
 def test_a_sliding_window_hides_what_lies_outside(family):
     network = network_of(family)

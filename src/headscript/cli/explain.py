@@ -11,11 +11,13 @@ from headscript.cli.options import (
     Address,
     EngineName,
     Field,
+    Heads,
     Json,
     LibraryPlace,
     MaxTexts,
     MaxTokens,
-    Texts,
+    MoreTexts,
+    RecordingBits,
 )
 
 
@@ -23,22 +25,21 @@ def explain(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL",
-            help="smollm2-135m or minilm-l6 (built in), a model folder, a .gguf file or a hub id.",
+            metavar="MODEL|RUN",
+            help="smollm2-135m or minilm-l6 (built in), a model folder, a .gguf file or a hub id; "
+            "or a run, whose recording is taken.",
         ),
     ],
-    texts: Texts,
     out: Annotated[
         Path,
         typer.Option(
             metavar="RUN", help="Folder for the run; if it was begun there, the run goes on."
         ),
     ],
+    texts: MoreTexts = None,
     max_texts: MaxTexts = None,
     max_tokens: MaxTokens = None,
-    heads: Annotated[
-        str, typer.Option(metavar="HEADS", help="all, or heads and layers such as L5H3,L6.")
-    ] = "all",
+    heads: Heads = None,
     max_terms: Annotated[
         int,
         typer.Option(metavar="N", min=1, help="Give a program at most this many constants."),
@@ -55,9 +56,14 @@ def explain(
             help="Fit on a sample of this many query-key pairs, if there are more.",
         ),
     ] = 250_000,
+    recording_bits: RecordingBits = 16,
     seed: Annotated[
-        int, typer.Option(metavar="S", help="Seed of the splits, the search and the intervals.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="S",
+            help="Seed of the splits, the search and the intervals; 0 if not given, or the run's.",
+        ),
+    ] = None,
     field: Field = "text",
     workers: Annotated[
         int | None,
@@ -156,6 +162,7 @@ def explain(
                 max_terms=max_terms,
                 term_price=term_price,
                 fit_cells=fit_cells,
+                recording_bits=recording_bits,
                 seed=seed,
                 field=field,
                 proposers=proposer,

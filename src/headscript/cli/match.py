@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from headscript.cli.options import Field, Json, LibraryPlace, MaxTexts, MaxTokens, Texts
+from headscript.cli.options import Field, Heads, Json, LibraryPlace, MaxTexts, MaxTokens, MoreTexts
 
 
 def match(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL",
-            help="smollm2-135m or minilm-l6 (built in), a model folder, a .gguf file or a hub id.",
+            metavar="MODEL|RUN",
+            help="smollm2-135m or minilm-l6 (built in), a model folder, a .gguf file or a hub id; "
+            "or a run, whose recording is taken.",
         ),
     ],
-    texts: Texts,
+    texts: MoreTexts = None,
     library: LibraryPlace = None,
     refit: Annotated[
         bool,
@@ -28,9 +29,15 @@ def match(
     ] = True,
     max_texts: MaxTexts = None,
     max_tokens: MaxTokens = None,
-    heads: Annotated[
-        str, typer.Option(metavar="HEADS", help="all, or heads and layers such as L5H3,L6.")
-    ] = "all",
+    heads: Heads = None,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-out",
+            help="For few texts: also leave out one after the other, and say what programs chosen "
+            "on the others do on it.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -38,12 +45,16 @@ def match(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(metavar="S", help="Seed of the splits, the samples and the intervals.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="S",
+            help="Seed of the splits, the samples and the intervals; 0 if not given, or the run's.",
+        ),
+    ] = None,
     field: Field = "text",
     as_json: Json = False,
 ) -> None:
-    """Give every head of MODEL the best program of a library, without searching any."""
+    """Give every head of MODEL, or of a recording, the best program of a library; no search."""
     from headscript.cli.library_tables import print_match
     from headscript.cli.terminal import console, print_json, progress
     from headscript.library.matching import match as match_model
@@ -60,6 +71,7 @@ def match(
             out=out,
             field=field,
             seed=seed,
+            leave_one_out=leave_one_out,
             on_event=on_event,
         )
     place = None if out is None else str(out)

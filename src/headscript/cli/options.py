@@ -18,11 +18,28 @@ Texts = Annotated[
         "or a .txt, .jsonl or .parquet file, or a folder of .txt files.",
     ),
 ]
+MoreTexts = Annotated[
+    str | None,
+    typer.Option(
+        "--texts",
+        metavar="NAME|PATH",
+        help="For a model: stories, code or maths (built in), tinystories, tiny-codes, math-500, "
+        "or a .txt, .jsonl or .parquet file, or a folder of .txt files.",
+    ),
+]
+Heads = Annotated[
+    str | None,
+    typer.Option(metavar="HEADS", help="Heads and layers such as L5H3,L6; all if not given."),
+]
 MaxTexts = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Take at most this many texts.")
 ]
 MaxTokens = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Take at most this many tokens of a text.")
+]
+RecordingBits = Annotated[
+    int,
+    typer.Option(metavar="8|16", help="Keep recorded weights in 8 bits, half the disk, or in 16."),
 ]
 Field = Annotated[
     str, typer.Option(metavar="NAME", help="Field that holds the text in .jsonl and .parquet.")

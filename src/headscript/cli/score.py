@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from headscript.cli.options import (
     Address,
     EngineName,
@@ -12,14 +16,20 @@ from headscript.cli.options import (
     ModelPlace,
     Programs,
     RunFolder,
-    Texts,
     Workers,
 )
 
 
 def score(
     run: RunFolder,
-    texts: Texts,
+    texts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="Texts, as for 'explain'; if not given, the run's own test texts as they were "
+            "recorded, for which no model is needed.",
+        ),
+    ] = None,
     max_texts: MaxTexts = None,
     max_tokens: MaxTokens = None,
     field: Field = "text",
@@ -35,23 +45,28 @@ def score(
     from headscript.cli.terminal import console, print_json, progress
     from headscript.engines import EngineSettings
     from headscript.evaluation import score_run
+    from headscript.evaluation.scoring_recorded import refuse_without_texts, score_recorded
     from headscript.runs import Run
     from headscript.texts import load_texts
 
     settings = EngineSettings(engine, workers, address).checked()
     opened = Run.open(run)
-    documents = load_texts(texts, max_texts=max_texts, field=field)
     with progress() as on_event:
-        result = score_run(
-            opened,
-            documents,
-            version=programs,
-            max_tokens=max_tokens,
-            model=model,
-            engine=settings,
-            on_event=on_event,
-        )
+        if texts is None:
+            refuse_without_texts(max_texts=max_texts, max_tokens=max_tokens, model=model)
+            result = score_recorded(opened, version=programs, on_event=on_event)
+        else:
+            result = score_run(
+                opened,
+                load_texts(texts, max_texts=max_texts, field=field),
+                version=programs,
+                max_tokens=max_tokens,
+                model=model,
+                engine=settings,
+                on_event=on_event,
+            )
+    source = "the run's test texts" if texts is None else texts
     if as_json:
-        print_json({"run": str(run), "source": texts, **result.model_dump(mode="json")})
+        print_json({"run": str(run), "source": source, **result.model_dump(mode="json")})
     else:
-        print_score(console(), opened, texts, result)
+        print_score(console(), opened, source, result)

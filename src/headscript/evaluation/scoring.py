@@ -78,7 +78,7 @@ class Score(_Frozen):
 
 
 @dataclass
-class _Tally:
+class Tally:
     """IoU of every head on every text, as it comes in."""
 
     programs: Tensor  # (heads, texts)
@@ -124,7 +124,7 @@ def score_run(
     if not programs:
         raise HeadscriptError(f"The run in {run.directory} has no programs to score.")
     if not isinstance(model, Model):
-        model = load_model(model or run.config.model, on_event=on_event)
+        model = load_model(model or run.model_name, on_event=on_event)
     check_model(run, model)
     longest = max_tokens or run.config.max_tokens
     if longest is not None:
@@ -136,7 +136,7 @@ def score_run(
             f"Text {documents[empty].id!r} is empty: it has no tokens to look at."
         )
     seed = run.config.seed if seed is None else seed
-    tally = _Tally(torch.zeros(len(programs), len(ids)), {}, {})
+    tally = Tally(torch.zeros(len(programs), len(ids)), {}, {})
     isolation = isolation_of(programs.values())
     longest = max(map(len, ids))
     with open_engine(engine, run) as opened:
@@ -151,7 +151,7 @@ def score_run(
             for number, tokens in enumerate(ids):
                 tally.add(number, scorer(number, tokens))
                 on_event(Event("scoring", number + 1, len(ids)))
-    return _score(programs, tally, len(asked), ids, seed, isolation)
+    return score_of(programs, tally, len(asked), ids, seed, isolation)
 
 
 @dataclass
@@ -240,14 +240,15 @@ def mean_by_position(run: Run, heads: Sequence[Head], longest: int) -> MeanByPos
     return mean
 
 
-def _score(
+def score_of(
     programs: Mapping[Head, Program],
-    tally: _Tally,
+    tally: Tally,
     asked: int,
     ids: Sequence[Sequence[int]],
     seed: int,
     isolation: str | None,
 ) -> Score:
+    """Sum up a tally: its rows are `programs`, its columns texts (`ids`); `asked` are all heads."""
     per_head = tally.programs.mean(1)
     terms = [program.terms for program in programs.values()]
     consistent = [program.prefix_consistent for program in programs.values()]

@@ -60,6 +60,28 @@ class Totals(_Frozen):
     """How many different programs of the library are in use."""
 
 
+class HeadLeftOut(_Frozen):
+    """One head, with each text left out once."""
+
+    head: str
+    as_is: float
+    """Mean IoU over all texts, each with the program that does best on the others."""
+    refitted: float | None
+    """The same of programs fitted on others, or as they are where that gains nothing on these."""
+
+
+class LeftOut(_Frozen):
+    """Each text met by programs that were chosen, and fitted, on the other texts alone."""
+
+    texts: int
+    as_is: IouSummary
+    refitted: IouSummary | None
+    chosen_on_all: float
+    """Mean IoU of programs as they are, had they been chosen on the very texts that count."""
+    baselines: dict[str, float]
+    by_head: list[HeadLeftOut]
+
+
 class Match(_Frozen):
     """What `match` found; the contents of match.json."""
 
@@ -85,6 +107,8 @@ class Match(_Frozen):
     seconds: dict[str, float]
     """What each stage took."""
     by_head: list[HeadMatch]
+    left_out: LeftOut | None = None
+    """With one text left out at a time, where that was asked for; it has no part in the choice."""
 
     def __rich__(self) -> RenderableType:
         """As rich draws it in a terminal."""

@@ -4,7 +4,8 @@ transformers asks its AttentionInterface, by name, for the function that turns q
 values into a layer's output. headscript registers one under `ATTENTION_NAME`. It gives SDPA's own
 output, hands the attention weights of the layers somebody observes to a callback, and mixes the
 values of replaced heads by patterns that come from elsewhere. Only these weights are computed;
-every other layer is plain SDPA.
+every other layer is plain SDPA. Who asks for nothing but the weights gets them faster: then they
+also mix the values, in the place of SDPA, as eager attention does.
 
 The mask function of SDPA is registered under the same name: without it transformers would build no
 mask at all for an attention function it does not know, and decoders would see the future.
@@ -25,7 +26,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, Cache, PreTrainedConfig, PreTrainedModel
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from headscript.errors import HeadscriptError
@@ -86,10 +87,12 @@ class _Door:
         layers: Collection[int] | None,
         on_pattern: OnPattern,
         source: PatternSource | None,
+        mixed_by_weights: bool = False,
     ) -> None:
         self.layers = None if layers is None else frozenset(layers)
         self.on_pattern = on_pattern
         self.source = source
+        self.mixed_by_weights = mixed_by_weights
         self._calls = 0
 
     def start_of_pass(self, *_: object) -> None:
@@ -177,10 +180,14 @@ def attend(
         if replaced is not None and attention_mask is not None:
             replaced = Replaced(replaced.heads, _visible(replaced.patterns, attention_mask))
 
+    # SDPA knows no soft cap (Gemma 2), and then the weights have to mix the values here.
+    by_weights = softcap is not None
+    if observed_layer is not None:
+        by_weights = by_weights or (door is not None and door.mixed_by_weights)
     weights = None
-    if observed_layer is not None or softcap is not None:
+    if observed_layer is not None or by_weights:
         # Observed patterns carry no gradient; the output keeps its own.
-        detach = softcap is None
+        detach = not by_weights
         weights = attention_weights(
             module,
             query.detach() if detach else query,
@@ -193,7 +200,7 @@ def attend(
         )
     if replaced is not None and len(replaced.heads) == query.shape[1]:
         output = _mixed(replaced, query, value).contiguous()
-    elif softcap is None:
+    elif not by_weights:
         output, _ = sdpa_attention_forward(
             module,
             query,
@@ -207,11 +214,9 @@ def attend(
             **others,
         )
     else:
-        # SDPA knows no soft cap (Gemma 2): the weights have to be mixed here.
         assert weights is not None
         dropped = nn.functional.dropout(weights.to(value.dtype), dropout, training=module.training)
-        per_head = repeat_kv(value, query.shape[1] // value.shape[1])
-        output = (dropped @ per_head).transpose(1, 2).contiguous()
+        output = _mixed_by_all(dropped, value).contiguous()
     if replaced is not None and len(replaced.heads) < query.shape[1]:
         output = output.index_copy(2, replaced.heads, _mixed(replaced, query, value))
 
@@ -228,12 +233,16 @@ def _mixed(replaced: Replaced, query: Tensor, value: Tensor) -> Tensor:
     num_heads, num_groups = query.shape[1], value.shape[1]
     patterns = replaced.patterns.to(value.dtype)
     if len(replaced.heads) == num_heads:
-        batch, _, num_queries, num_keys = patterns.shape
-        folded = patterns.reshape(batch, num_groups, -1, num_keys)  # (B, G, H/G * Q, K)
-        mixed = (folded @ value).view(batch, num_heads, num_queries, -1)
-    else:
-        mixed = patterns @ value[:, replaced.heads // (num_heads // num_groups)]
+        return _mixed_by_all(patterns, value)
+    mixed = patterns @ value[:, replaced.heads // (num_heads // num_groups)]
     return mixed.transpose(1, 2)
+
+
+def _mixed_by_all(patterns: Tensor, value: Tensor) -> Tensor:
+    """The output of all heads, (B, Q, H, D), by their patterns (B, H, Q, K)."""
+    batch, num_heads, num_queries, num_keys = patterns.shape
+    folded = patterns.reshape(batch, value.shape[1], -1, num_keys)  # (B, G, H/G * Q, K)
+    return (folded @ value).view(batch, num_heads, num_queries, -1).transpose(1, 2)
 
 
 def _visible(patterns: Tensor, attention_mask: Tensor) -> Tensor:
@@ -257,19 +266,24 @@ AttentionMaskInterface.register(ATTENTION_NAME, sdpa_mask)
 
 @contextmanager
 def observed(
-    network: PreTrainedModel, layers: Collection[int] | None, on_pattern: OnPattern
+    network: PreTrainedModel,
+    layers: Collection[int] | None,
+    on_pattern: OnPattern,
+    *,
+    mixed_by_weights: bool = False,
 ) -> Iterator[None]:
     """While inside, every forward pass hands over the attention patterns of `layers`.
 
     `on_pattern(layer, weights)` is called once per observed layer and pass, in the order of the
     layers, with weights (batch, query heads, query, key) in float32 on the layer's device; padding
-    is still in them. `layers` None means all. The output of the network is what SDPA gives. The
+    is still in them. `layers` None means all. The output of the network is what SDPA gives; with
+    `mixed_by_weights`, which is faster, the observed layers give what eager attention does. The
     network's own attention implementation is restored on the way out, also after an exception.
 
     Raises HeadscriptError where the network does not dispatch through the AttentionInterface.
     """
     source = next((door.source for door in _doors_of(network)), None)
-    with _open(network, _Door(layers, on_pattern, source)):
+    with _open(network, _Door(layers, on_pattern, source, mixed_by_weights)):
         yield
 
 
@@ -322,10 +336,10 @@ def mixing(network: PreTrainedModel, source: PatternSource) -> Iterator[None]:
         if not inside:
             source.end(_cache_in(output))
 
-    layers, on_pattern = (
-        (outer[0].layers, outer[0].on_pattern) if outer else ((), lambda layer, weights: None)
-    )
-    with _open(network, _Door(layers, on_pattern, source)):
+    door = _Door((), lambda layer, weights: None, source)
+    if outer:
+        door = _Door(outer[0].layers, outer[0].on_pattern, source, outer[0].mixed_by_weights)
+    with _open(network, door):
         hooks = [
             hook
             for entrance in entrances

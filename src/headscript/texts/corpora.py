@@ -69,6 +69,16 @@ def load_texts(
     return documents
 
 
+def check_texts(name_or_path: str | Path) -> None:
+    """Raise HeadscriptError where these are no texts that `load_texts` would look for.
+
+    Before a model is loaded for them, or a folder made.
+    """
+    known = str(name_or_path) in (*BUILT_IN, *HUB_CORPORA)
+    if not known and not is_there(Path(name_or_path).expanduser()):
+        raise HeadscriptError(_not_found(Path(name_or_path).expanduser()))
+
+
 def _not_found(path: Path) -> str:
     name = str(path)
     if path.suffix.lower() in SUFFIXES or len(path.parts) != 1:

@@ -45,6 +45,16 @@ class Written:
         }
 
 
+def require_report() -> None:
+    """Raise HeadscriptError where packages of the extra `report` are missing."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise HeadscriptError(
+            f"The atlas needs packages that are not here ({', '.join(missing)}): pip install "
+            "'headscript[report]'."
+        )
+
+
 def write_atlas(
     run: str | Path,
     out: str | Path | None = None,
@@ -61,12 +71,7 @@ def write_atlas(
     same run. Raises HeadscriptError as `gather` does, where the extra is missing, and where the
     file cannot be written.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise HeadscriptError(
-            f"The atlas needs packages that are not here ({', '.join(missing)}): pip install "
-            "'headscript[report]'."
-        )
+    require_report()
     opened = Run.open(run)
     file = opened.directory / FILE if out is None else Path(out).expanduser()
     if file.is_dir():

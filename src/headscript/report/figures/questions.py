@@ -105,7 +105,8 @@ def wilson(share: float, number: int) -> tuple[float, float]:
     spread = _Z**2 / number
     middle = (share + spread / 2) / (1 + spread)
     half = _Z / (1 + spread) * sqrt(share * (1 - share) / number + spread / (4 * number))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Of 0 and 1 rounding may leave an end on the wrong side of the share itself.
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def draw(rows: list[Accuracy]) -> Figure:

@@ -11,7 +11,7 @@ from rich.text import Text
 from headscript.heads import Head
 
 if TYPE_CHECKING:
-    from headscript.library.matches import Match, Totals
+    from headscript.library.matches import LeftOut, Match, Totals
     from headscript.programs.program import Program
     from headscript.results import HeadResult, Results, TermsSummary
 
@@ -77,6 +77,8 @@ def match_facts(found: Match) -> list[Fact]:
             iou = with_interval(totals.iou.mean, totals.iou.ci95)
             facts.append((f"IoU, {name}", iou.append(f", median {totals.iou.median:.3f}")))
             facts.append(("", Text(_in_use(totals), "dim")))
+    if found.left_out is not None:
+        facts += _left_out_facts(found.left_out)
     usable = found.programs - sum(found.unusable.values())
     library = f"{found.library}, {usable} of {count(found.programs, 'program')}"
     facts += [
@@ -88,6 +90,18 @@ def match_facts(found: Match) -> list[Fact]:
         reasons = listed(f"{number} {why}" for why, number in found.unusable.items())
         facts.append(("", Text(reasons, "dim")))
     return facts
+
+
+def _left_out_facts(found: LeftOut) -> list[Fact]:
+    """What programs chosen on all texts but one do on that one."""
+    facts: list[Fact] = []
+    for name, summary in (("as they are", found.as_is), ("refitted", found.refitted)):
+        if summary is not None:
+            iou = with_interval(summary.mean, summary.ci95)
+            facts.append((f"one text left out, {name}", iou))
+    said = f"each of {count(found.texts, 'text')} with programs chosen on the others"
+    best = max(found.baselines.items(), key=lambda item: item[1])
+    return [*facts, ("", Text(f"{said}; best baseline {best[0]} {best[1]:.2f}", "dim"))]
 
 
 def results_scores(results: Results) -> dict[Head, float]:

@@ -37,7 +37,8 @@ from headscript.report.representations.grid import HeadGrid, colours, hundredths
 from headscript.report.representations.patterns import LEAST, readable
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
 
     from headscript.evaluation.portraits import Portrait, Sighting
     from headscript.language.text import Text as Tokens
@@ -104,7 +105,7 @@ def head_result(row: HeadResult) -> str:
 
 def program(shown: Program) -> str:
     """The source in colours, the explanation as its docstring, and what is known of it."""
-    return _card(_part("heading", shown.name, f"  {program_facts(shown)}"), _source(shown))
+    return _card(_part("heading", shown.name, f"  {program_facts(shown)}"), _source(shown.source))
 
 
 def text(shown: Tokens) -> str:
@@ -122,8 +123,8 @@ def portrait(shown: Portrait) -> str:
     if row.chosen_from and row.chosen_from != str(shown.head):
         rest += f"; its program was written for {row.chosen_from}"
     parts = [_part("heading", f"Layer {row.layer}, head {row.head}", rest)]
-    if shown.program is not None:
-        parts.append(_source(shown.program))
+    if shown.source is not None:
+        parts.append(_source(shown.source))
     if shown.edited:
         parts.append(_part("paragraph", "The program was edited; the scores are of what it was."))
     parts.append(_facts(_head_facts(row)))
@@ -196,8 +197,8 @@ def _cell(head: Head, score: float | None) -> dict[str, str] | None:
     }
 
 
-def _source(shown: Program) -> str:
-    code = visible(shown.source.strip())
+def _source(shown: str) -> str:
+    code = visible(shown.strip())
     looks = get_style_by_name("default")
     spans = [("", "")]
     for kind, said in PythonLexer(stripnl=False).get_tokens(code):
@@ -242,7 +243,7 @@ def _sighting(shown: Sighting, name: str) -> list[str]:
     return [_part("heading", name, said), _part("patterns", drawing)]
 
 
-def _cells(pattern: Tensor, labels: Sequence[str]) -> list[dict[str, str]]:
+def _cells(pattern: NDArray[np.float32], labels: Sequence[str]) -> list[dict[str, str]]:
     """The weights that can be seen; their shade is the root of the weight."""
     return [
         {

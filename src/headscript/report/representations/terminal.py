@@ -103,12 +103,12 @@ def head_result(row: HeadResult) -> Table:
 def program(shown: Program) -> RenderableType:
     """The source in colours, the explanation as its docstring, and what is known of it."""
     title = Text.assemble((visible(shown.name), "bold"), f"  {program_facts(shown)}")
-    return Group(title, "", source(shown))
+    return Group(title, "", source(shown.source))
 
 
-def source(shown: Program) -> Syntax:
-    """The source in colours."""
-    code = visible(shown.source.strip())
+def source(shown: str) -> Syntax:
+    """The source of a program in colours."""
+    code = visible(shown.strip())
     return Syntax(code, "python", theme="ansi_dark", background_color="default", word_wrap=True)
 
 
@@ -130,8 +130,8 @@ def portrait(shown: Portrait) -> RenderableType:
     if row.chosen_from and row.chosen_from != str(shown.head):
         title.append(f"  its program was written for {visible(row.chosen_from)}", "dim")
     parts: list[RenderableType] = [title, ""]
-    if shown.program is not None:
-        parts += [source(shown.program), ""]
+    if shown.source is not None:
+        parts += [source(shown.source), ""]
     if shown.edited:
         edited = "The program was edited; the scores are of what it was."
         parts += [Text(edited, "yellow"), ""]
