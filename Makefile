@@ -3,7 +3,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test lint format types docs clean
+.PHONY: demo test study lint format types docs clean
 
 # Explains every head of a real language model on the built-in stories, then puts programs in the
 # place of a quarter of them, lets the model tell a story with and without, and makes a page of it all.
@@ -15,6 +15,10 @@ demo: .venv/.installed
 
 test: .venv/.installed
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+
+# The study of small models with its quick settings: some layers of each, in a few minutes.
+study: .venv/.installed
+	@$(BIN)/headscript study small --quick --out runs/study
 
 lint: .venv/.installed
 	@$(BIN)/ruff check --quiet

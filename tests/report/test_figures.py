@@ -255,6 +255,10 @@ def test_wilsons_interval() -> None:
     assert questions.wilson(15 / 148, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
     assert questions.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
     assert questions.wilson(1 / 29, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+    for number in range(1, 60):
+        for right in range(number + 1):
+            low, high = questions.wilson(right / number, number)
+            assert low <= right / number <= high
 
 
 def some_answers(task: str, heads: int, right: str) -> Answers:

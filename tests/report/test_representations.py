@@ -6,8 +6,8 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from rich.console import Console
 
 import headscript
@@ -88,8 +88,8 @@ def page(shown: object) -> Page:
 
 def sighting(surfaces: tuple[str, ...] = SURFACES) -> Sighting:
     n = len(surfaces)
-    real = torch.eye(n)
-    return Sighting("t", 0.5, surfaces, real, torch.full((n, n), 1 / n).tril())
+    real = np.eye(n, dtype=np.float32)
+    return Sighting("t", 0.5, surfaces, real, np.tril(np.full((n, n), 1 / n, np.float32)))
 
 
 @pytest.fixture(scope="module")
@@ -269,8 +269,8 @@ def test_weights_become_blocks() -> None:
 
 def test_patterns_stand_side_by_side_and_are_cut_to_the_width() -> None:
     n = 60
-    eye = torch.eye(n)
-    seen = Sighting("t", 1.0, tuple(f" w{i}" for i in range(n)), eye, eye.roll(-1, 1))
+    eye = np.eye(n, dtype=np.float32)
+    seen = Sighting("t", 1.0, tuple(f" w{i}" for i in range(n)), eye, np.roll(eye, -1, 1))
     lines = said(SideBySide(seen), width=80).splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[-1].strip() == "the first 32 of 60 tokens"

@@ -19,10 +19,12 @@ from headscript.cli.generate import generate
 from headscript.cli.import_ import import_
 from headscript.cli.library import app as library
 from headscript.cli.match import match
+from headscript.cli.record import record
 from headscript.cli.replace import replace
 from headscript.cli.report import report
 from headscript.cli.score import score
 from headscript.cli.show import show
+from headscript.cli.study import study
 from headscript.cli.tune import tune
 from headscript.errors import HeadscriptError
 
@@ -43,8 +45,10 @@ app.command()(report)
 app.command()(generate)
 app.command()(figures)
 app.command()(match)
+app.command()(record)
 app.add_typer(library, name="library")
 app.command("import")(import_)
+app.command()(study)
 app.command()(doctor)
 
 

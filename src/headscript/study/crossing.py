@@ -1,0 +1,126 @@
+"""Programs of one run met with the heads of another: other models, other domains of text.
+
+Choices are made on the other run's select texts and reported on its test texts, as in the run
+itself, so that a number here stands beside the run's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from headscript.evaluation.tables import HeadScores, distances, score_heads
+from headscript.events import Listener, ignore
+from headscript.heads import Head
+from headscript.language import Text
+from headscript.language.text import TextReader
+from headscript.library.masks import suited
+from headscript.models.loading import read_tokenizer
+from headscript.programs.program import Program
+from headscript.recording import Recording
+from headscript.runs import FOUND, Run
+from headscript.similarity import bootstrap_interval
+
+_CELLS = 100_000
+"""Cells of select texts on which programs meet heads; as in `headscript explain`."""
+
+
+class Bench:
+    """The heads of a run on the texts of its splits."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._read = TextReader(read_tokenizer(run.tokenizer_folder), causal=run.model.causal)
+
+    def of(self, split: str) -> tuple[list[Text], Recording]:
+        """The texts of a split and the heads' patterns there."""
+        texts = [self._read(text.token_ids) for text in self.run.texts(split)]
+        return texts, Recording.open(self.run.recording_folder(split))
+
+    def read(self, ids: tuple[int, ...]) -> Text:
+        """A text that is not the run's."""
+        return self._read(ids)
+
+
+def carried(source: Run, target: Run, *, on_event: Listener = ignore) -> dict[str, Any]:
+    """Programs of a run on the heads of another run.
+
+    Where both are of one model, each head's own program is also scored as it is. What is found:
+
+    - `heads`: a row for each head with `best_iou`, `best_from` (the head the program chosen on the
+      select texts was found for), and `own_iou` where there is one,
+    - `best`, `own`: mean over heads with a 95 % interval over test texts,
+    - `programs`: how many there were to choose from, `unsuited`: how many do not fit the model's
+      kind (a decoder takes none that looks ahead).
+    """
+    bench = Bench(target)
+    causal = target.model.causal
+    programs = source.programs(FOUND)
+    fitting = {
+        head: fit
+        for head, program in programs.items()
+        if (fit := suited(program, causal=causal)) is not None
+    }
+    texts, recording = bench.of("test")
+    seed = target.config.seed
+    chosen = choose(list(fitting.values()), *bench.of("select"), seed=seed, on_event=on_event)
+    sources = list(fitting)
+    same = source.model.weights_hash == target.model.weights_hash
+    own = {head: fitting[head] for head in recording.heads if same and head in fitting}
+    scores = score_heads(
+        recording,
+        texts,
+        {head: list(fitting.values())[place] for head, place in chosen.items()},
+        own,
+        mean_by_position=None,
+        seed=seed,
+        on_event=on_event,
+    )
+    rows = []
+    for head, score in scores.items():
+        place = chosen.get(head)
+        rows.append(
+            {
+                "head": str(head),
+                "best_iou": fmean(score.chosen),
+                "best_from": None if place is None else str(sources[place]),
+                "own_iou": fmean(score.intended) if head in own else None,
+            }
+        )
+    return {
+        "heads": rows,
+        "best": overall(scores, "chosen", seed),
+        "own": overall(scores, "intended", seed) if own else None,
+        "programs": len(fitting),
+        "unsuited": len(programs) - len(fitting),
+    }
+
+
+def choose(
+    programs: list[Program],
+    texts: list[Text],
+    recording: Recording,
+    *,
+    seed: int,
+    max_cells: int = _CELLS,
+    on_event: Listener = ignore,
+) -> dict[Head, int]:
+    """The place of the program with the highest mean IoU on these texts, for each head."""
+    if not programs:
+        return {}
+    table, _ = distances(
+        programs, texts, recording, max_cells=max_cells, seed=seed, on_event=on_event
+    )
+    return dict(zip(recording.heads, table.argmax(0).tolist(), strict=True))
+
+
+def overall(scores: Mapping[Head, HeadScores], kind: str, seed: int) -> dict[str, Any]:
+    """Mean IoU over heads and texts, its interval over texts, and the median head."""
+    return overall_of([getattr(score, kind) for score in scores.values()], seed)
+
+
+def overall_of(by_head: list[list[float]], seed: int) -> dict[str, Any]:
+    """The same of IoUs by head and text."""
+    by_text = [fmean(values) for values in zip(*by_head, strict=True)]
+    return {"mean": fmean(by_text), "ci95": bootstrap_interval(by_text, seed=seed)}
