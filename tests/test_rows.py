@@ -6,7 +6,7 @@ from tests.programs.strategies import terms, texts
 from tests.random_patterns import random_patterns, random_texts
 
 from headscript.packing import unpack
-from headscript.programs.terms import Term
+from headscript.programs.terms import Term, parse_expression
 from headscript.rows import Rows, share_for
 from headscript.similarity import iou
 
@@ -75,6 +75,48 @@ def test_columns_are_the_features_of_the_terms(first, second, chosen, data):
     features = [torch.stack([term.feature(text) for term in chosen], 2) for text in rows.texts]
     for cell, text, query, key in cells_of(rows):
         torch.testing.assert_close(columns[cell], features[text][query, key], equal_nan=True)
+
+
+@given(counts=counts, causal=st.booleans(), share=st.sampled_from([0.4, 1.0]))
+@settings(deadline=None)
+def test_lanes_hold_the_same_cells(counts, causal, share):
+    draw = torch.Generator().manual_seed(1)
+    rows = Rows(random_texts(counts, causal=causal), share=share, generator=draw)
+    lanes = rows.lanes
+    assert int(lanes.inside.sum()) == int(rows.valid.sum())
+    assert lanes.num_cells == int(lanes.starts[-1])
+    values = torch.randn(3, rows.num_cells, generator=draw) * rows.valid
+    spread = lanes.spread(values)
+    assert lanes.collect(spread).equal(values)
+    assert spread[:, ~lanes.inside].abs().sum() == 0
+    torch.testing.assert_close(lanes.row_sums(spread)[:, :-1], rows.row_sums(values.T).T)
+    # Sixteen rows side by side: a key of each, then the next key of each.
+    cell = torch.arange(lanes.num_cells)
+    group = torch.bucketize(cell, lanes.starts, right=True) - 1
+    inner = cell - lanes.starts[group]
+    key = lanes.spread(rows.cell_key[None].float())[0].long()
+    assert (key == torch.where(lanes.inside, inner // 16, 0)).all()
+
+
+@given(chosen=st.lists(terms, min_size=1, max_size=4), first=texts(min_size=2), second=texts())
+@settings(deadline=None, max_examples=40)
+def test_columns_in_lanes_are_those_of_the_rows(chosen, first, second):
+    rows = Rows([first, second])
+    expected = rows.columns(chosen)
+    found = rows.lanes.collect(rows.lanes.columns(chosen))
+    torch.testing.assert_close(found.T, expected * rows.valid[:, None], equal_nan=True)
+    into = rows.lanes.room(len(chosen))
+    assert rows.lanes.columns(chosen, into=into) is into
+
+
+def test_properties_of_a_token_alone_are_those_of_its_text():
+    rows = Rows(random_texts(COUNTS))
+    for expression in ("text.is_comma", "text.rarity", "text.one_of(' the', ',')", "text.position"):
+        each = [parse_expression(expression)(text).float() for text in rows.texts]
+        assert rows.tokens(expression).equal(torch.cat(each))
+    assert parse_expression("text.one_of(' the') & text.is_comma").reach == 0
+    assert parse_expression("text.after(text.is_comma)").reach == 1
+    assert parse_expression("text.position").reach is None
 
 
 def test_padding_has_no_feature_and_columns_are_not_shared():

@@ -7,12 +7,14 @@ weighted sum of features one matrix product over all cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from headscript.lanes import Lanes
 from headscript.language import Text
 from headscript.packing import num_cells
 from headscript.programs.terms import Term, parse_expression
@@ -92,15 +94,20 @@ class Rows:
         self.first_cell_of_row = torch.cat(
             [block.first_cell + torch.arange(block.num_rows) * block.width for block in self.blocks]
         )
-        row_token = self.token_offsets[self.row_text] + self.row_query
-        self._cell_query_token = row_token[self.cell_row]
-        self._cell_key_token = self.token_offsets[self.row_text[self.cell_row]] + self.cell_key
+        offset = self.token_offsets[self.row_text]
+        self.query_token = (offset + self.row_query)[self.cell_row]
+        self.key_token = offset[self.cell_row] + self.cell_key
         self._columns: dict[tuple[str, str], Tensor] = {}
 
     @property
     def num_cells(self) -> int:
         """Cells, padding included."""
         return len(self.valid)
+
+    @cached_property
+    def lanes(self) -> Lanes:
+        """The same cells in the order in which constants are fitted."""
+        return Lanes(self)
 
     # Targets -------------------------------------------------------------------------------------
 
@@ -124,32 +131,44 @@ class Rows:
 
     def tokens(self, expression: str) -> Tensor:
         """A token property of all tokens of all texts, (tokens,) float32."""
-        return self._remembered("token", expression, parse_expression(expression))
+        key = ("token", expression)
+        if key not in self._columns:
+            parsed = parse_expression(expression)
+            if parsed.reach == 0 and self._distinct is not None:
+                text, number = self._distinct
+                found = parsed(text).float()[number]
+            else:
+                found = torch.cat([parsed(text).float() for text in self.texts])
+            self._columns[key] = found
+        return self._columns[key]
 
     def relation(self, expression: str) -> Tensor:
-        """A relation on the cells, (cells,) float32."""
+        """A relation on the cells, (cells,) float32, of one's own."""
+        return self.kept_relation(expression).to(torch.float32, copy=True)
+
+    def kept_relation(self, expression: str) -> Tensor:
+        """A relation on the cells as it is kept: flags, which take a quarter of the room, uint8."""
         key = ("relation", expression)
         if key not in self._columns:
             rows_of_text = self._rows_of_text()
+            parsed = parse_expression(expression)
             found = torch.zeros(self.num_cells)
             for index, text in enumerate(self.texts):
                 cells = rows_of_text[index]
-                values = parse_expression(expression)(text).float().expand(len(text), len(text))
+                values = parsed(text).float().expand(len(text), len(text))
                 found[cells] = values[self.row_query[self.cell_row[cells]], self.cell_key[cells]]
             found *= self.valid
-            # Flags take a quarter of the room as bytes.
             flags = bool(((found == 0) | (found == 1)).all())
             self._columns[key] = found.to(torch.uint8) if flags else found
-        # A copy in either case: `column` works on it in place.
-        return self._columns[key].to(torch.float32, copy=True)
+        return self._columns[key]
 
     def column(self, term: Term) -> Tensor:
         """A term's feature on the cells, (cells,) float32, 0 on padding."""
         column = self.valid.float() if term.relation is None else self.relation(term.relation)
         if term.query is not None:
-            column *= self.tokens(term.query).index_select(0, self._cell_query_token)
+            column *= self.tokens(term.query).index_select(0, self.query_token)
         if term.key is not None:
-            column *= self.tokens(term.key).index_select(0, self._cell_key_token)
+            column *= self.tokens(term.key).index_select(0, self.key_token)
         return column
 
     def columns(self, terms: Sequence[Term]) -> Tensor:
@@ -166,8 +185,12 @@ class Rows:
         """
         kept = {*keep, ""}
         self._columns = {key: value for key, value in self._columns.items() if key[1] in kept}
+        if "lanes" in self.__dict__:
+            self.lanes.release(kept)
         for text in self.texts:
             text.forget()
+        if self._distinct is not None:
+            self._distinct[0].forget()
 
     # Rows ----------------------------------------------------------------------------------------
 
@@ -202,7 +225,10 @@ class Rows:
 
         Where rows are sampled this is an estimate; with all rows it is the score of the paper.
         """
-        distance = self.row_sums((predicted - actual).abs())  # (rows, heads)
+        return self.iou_at(self.row_sums((predicted - actual).abs()))
+
+    def iou_at(self, distance: Tensor) -> Tensor:
+        """The same from the L1 distance of each row, (rows, heads) -> (heads,)."""
         by_text = torch.zeros(len(self.texts), distance.shape[1])
         by_text.index_add_(0, self.row_text, distance)
         rows = torch.bincount(self.row_text, minlength=len(self.texts)).float()
@@ -214,11 +240,34 @@ class Rows:
 
     # Private -------------------------------------------------------------------------------------
 
-    def _remembered(self, kind: str, expression: str, compute: Callable[[Text], Tensor]) -> Tensor:
-        key = (kind, expression)
-        if key not in self._columns:
-            self._columns[key] = torch.cat([compute(text).float() for text in self.texts])
-        return self._columns[key]
+    @cached_property
+    def _distinct(self) -> tuple[Text, Tensor] | None:
+        """The distinct tokens of all texts as one text, and which of them each token is.
+
+        What follows from a token alone is computed on these. None where texts are not of one kind.
+        """
+        first = self.texts[0]
+        if any(
+            text.vocabulary_size != first.vocabulary_size or text.embeddings is not None
+            for text in self.texts
+        ):
+            return None
+        tokens = [
+            token
+            for text in self.texts
+            for token in zip(text.surfaces, text.token_ids.tolist(), text.special, strict=True)
+        ]
+        numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+        surfaces, token_ids, special = zip(*numbers, strict=True)
+        text = Text(
+            surfaces,
+            token_ids,
+            first.vocabulary_size,
+            causal=first.causal,
+            special=special,
+            reader=first.reader,
+        )
+        return text, torch.tensor([numbers[token] for token in tokens])
 
     def _rows_of_text(self) -> list[Tensor]:
         """Per text its cells on the flat axis."""

@@ -11,9 +11,8 @@ from headscript.propose.candidates import Candidate, Outcome
 from headscript.propose.combining import pool_terms
 from headscript.propose.frontier import Frontier
 from headscript.propose.judging import Judge
-from headscript.propose.search import HeadState, SearchSettings, Step, prune
+from headscript.propose.search import SearchSettings, Step, prune
 from headscript.rows import Rows
-from headscript.tuning.loglinear import fit_weights
 
 HEAD = Head(1, 2)
 FIRST, NEAR = Term(None, "text.first", None), Term(None, "text.previous(1)", None)
@@ -72,9 +71,9 @@ def test_the_union_finds_a_head_that_neither_has_alone():
     rows, actual = rows_and_head(head)
     searched = Frontier(HEAD, (Step((FIRST, NEAR), (2.0, 1.0), (0.5, 0.5), 0.0),), (0.0,))
     pooled = pool_terms(searched, [candidate(COMMAS, fit_iou=0.5)])
-    features = rows.columns(pooled.terms)
-    fitted = fit_weights(rows, features, actual, torch.tensor(pooled.start))
-    steps = prune(rows, HeadState(list(pooled.terms), features, fitted), actual, SearchSettings())
+    features, wanted = rows.lanes.columns(pooled.terms), rows.lanes.spread(actual)
+    start = torch.tensor(pooled.start)
+    steps = prune(rows, pooled.terms, features, start, wanted, SearchSettings())
     assert [len(step.terms) for step in steps] == [0, 1, 2, 3]
     assert steps[-1].iou > 0.98 > steps[-2].iou
 

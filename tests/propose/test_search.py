@@ -16,9 +16,11 @@ from headscript.propose.search import (
     SharedRows,
     Step,
     choose_step,
+    held_out,
     search_layer,
 )
 from headscript.records import RunConfig
+from headscript.rows import Rows
 
 SETTINGS = SearchSettings(max_terms=12, rounds=3, min_count=3)
 PLANTED = {
@@ -122,6 +124,30 @@ def test_a_search_gives_the_same_again(texts, frontiers):
     packed = [pack_rows(pattern(text, PLANTED), True)[None] for text in texts]
     again = search_layer(SharedRows(random_texts([30] * 25, seed=3), SETTINGS), packed, SETTINGS)
     assert again[0] == frontiers[0]
+
+
+def test_a_layer_is_the_same_whatever_was_searched_before(texts, frontiers):
+    planted = [pack_rows(pattern(text, PLANTED), True)[None] for text in texts]
+    others = [
+        pack_rows(pattern(text, {Term(key="text.one_of(' she')"): 3.0}), True)[None]
+        for text in texts
+    ]
+    shared = SharedRows(texts, SETTINGS)
+    search_layer(shared, others, SETTINGS)
+    assert search_layer(shared, planted, SETTINGS)[0] == frontiers[0]
+
+
+def test_held_out_scores_are_those_of_the_programs(texts, frontiers):
+    rows = Rows(random_texts([20] * 5, seed=8))
+    packed = [pack_rows(pattern(text, PLANTED), True)[None] for text in rows.texts]
+    actual = rows.gather(packed)[:, 0]
+    steps = [step for step in frontiers[0] if step.terms]
+    scores = held_out(rows, steps, actual)
+    for step, score in zip(steps, scores, strict=True):
+        made = rows.softmax(rows.columns(step.terms) @ torch.tensor(step.weights))
+        assert score == pytest.approx(float(rows.iou(made[:, None], actual[:, None])), abs=1e-5)
+    broken = Step((Term(relation="1 / text.distance"),), (1.0,), (1.0,), 0.0)
+    assert held_out(rows, [broken, *steps], actual) == [0.0, *scores]
 
 
 def test_more_terms_get_more_rounds():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -12,7 +11,14 @@ import torch
 from headscript.disk import write_atomically
 from headscript.language import read_text
 from headscript.propose.frontier import Frontier
-from headscript.propose.search import SearchSettings, SharedRows, Step, fit_rows, search_layer
+from headscript.propose.search import (
+    SearchSettings,
+    SharedRows,
+    Step,
+    fit_rows,
+    held_out,
+    search_layer,
+)
 from headscript.recording import Recording
 from headscript.rows import Rows, share_for
 from headscript.runs import Run
@@ -73,24 +79,9 @@ class Bench:
         """Keep the steps of a layer's heads, with what each is worth on the select texts."""
         actual = self.select_rows.gather(self.select.layer(layer))
         frontiers = [
-            Frontier(head, tuple(steps), tuple(self._held_out(steps, actual[:, index])))
+            Frontier(head, tuple(steps), tuple(held_out(self.select_rows, steps, actual[:, index])))
             for index, (head, steps) in enumerate(zip(self.fit.heads_of(layer), found, strict=True))
         ]
         self.select_rows.release(())
         content = json.dumps([frontier.as_json() for frontier in frontiers])
         write_atomically(self.run.directory / path, content.encode())
-
-    def _held_out(self, steps: Sequence[Step], actual: torch.Tensor) -> list[float]:
-        """Mean IoU of each step on (a sample of) the select rows."""
-        rows = self.select_rows
-        terms = list(dict.fromkeys(term for step in steps for term in step.terms))
-        features = rows.columns(terms)
-        place = {term: index for index, term in enumerate(terms)}
-        scores = []
-        for step in steps:
-            columns = features[:, [place[term] for term in step.terms]]
-            pattern = rows.softmax(columns @ torch.tensor(step.weights))
-            # A term that is not finite on some text gives no pattern there.
-            iou = float(rows.iou(pattern[:, None], actual[:, None]))
-            scores.append(iou if math.isfinite(iou) else 0.0)
-        return scores

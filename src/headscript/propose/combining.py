@@ -18,10 +18,10 @@ from headscript.programs.terms import Term
 from headscript.propose.candidates import Candidate
 from headscript.propose.frontier import Frontier
 from headscript.propose.judging import FOLDER, judged_file, read_candidates
-from headscript.propose.search import HeadState, Step, no_terms, prune
+from headscript.propose.search import Step, no_terms, prune
 from headscript.runs import Run
 from headscript.tuning.fitting import weighted_terms
-from headscript.tuning.loglinear import fit_weights, fittable
+from headscript.tuning.loglinear import fittable
 
 if TYPE_CHECKING:
     from headscript.propose.bench import Bench
@@ -106,20 +106,18 @@ def combine_layer(bench: Bench, layer: int) -> None:
     if "search" in run.config.proposers:
         searched = read_frontiers(run, [layer])
     candidates = layer_candidates(run, layer)
-    actual = rows.gather(bench.fit.layer(layer))
+    actual = rows.lanes.spread(rows.gather(bench.fit.layer(layer)).T)  # (heads, cells in lanes)
     found: list[list[Step]] = []
     for index, head in enumerate(bench.fit.heads_of(layer)):
         mine = [each for each in candidates if each.head == head and each.fit_iou is not None]
         pooled = pool_terms(searched.get(head), mine)
-        column = actual[:, index].contiguous()
-        features = rows.columns(pooled.terms)
-        usable = fittable(features).nonzero().flatten().tolist()
-        pooled, features = pooled.only(usable), features[:, usable]
+        features = rows.lanes.columns(pooled.terms)
+        usable = fittable(features.T).nonzero().flatten().tolist()
+        pooled, features = pooled.only(usable), features[usable]
         if not pooled.terms:
-            found.append([no_terms(rows, column)])
+            found.append([no_terms(rows, actual[index])])
             continue
-        fitted = fit_weights(rows, features, column, torch.tensor(pooled.start))
-        state = HeadState(list(pooled.terms), features, fitted)
-        found.append(prune(rows, state, column, bench.settings))
+        start = torch.tensor(pooled.start)
+        found.append(prune(rows, pooled.terms, features, start, actual[index], bench.settings))
         rows.release(())
     bench.write_frontiers(combined_file(layer), layer, found)

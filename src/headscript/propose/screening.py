@@ -43,18 +43,28 @@ class _Sums:
 
 @dataclass
 class _TextCells:
-    """What screening needs of one text; R relations, C classes."""
+    """What screening needs of one text for relations with many keys a row; R of them, C classes."""
 
     half: int
     cells: Tensor  # (rows, n) indices on the flat axis
     inside: Tensor  # (rows, n) 1 where the query may look
-    dense: Tensor  # (R dense, rows, n) values of relations with many keys a row
-    pointers: Tensor  # (R pointing, rows) the one key of each row
-    points: Tensor  # (R pointing, rows) 1 where there is one
+    dense: Tensor  # (R, rows, n) values of the relations
     query_classes: Tensor  # (rows, C)
     key_classes: Tensor  # (n, C)
     query_words: Tensor  # (rows,) number of the query's literal
     key_words: Tensor  # (n,)
+
+
+@dataclass
+class _Pointers:
+    """What it needs of half the texts for relations with one key a row; R of them, C classes."""
+
+    cells: Tensor  # (R, rows) the one cell of each row, on the flat axis
+    there: Tensor  # (R, rows) 1 where there is one
+    keys: Tensor  # (R, rows) the token it is of
+    query_classes: Tensor  # (rows, C)
+    query_words: Tensor  # (rows,) number of the query's literal
+    half: int
 
 
 class Screening:
@@ -79,7 +89,20 @@ class Screening:
             index for index, name in enumerate(self.pointing) if name in pool.core_relations
         ]
         order = torch.randperm(len(rows.texts), generator=torch.Generator().manual_seed(seed))
-        self._texts = self._prepare(order[:max_texts].tolist())
+        chosen = [
+            index for index in order[:max_texts].tolist() if bool((rows.row_text == index).any())
+        ]
+        self._classes = torch.stack(
+            [torch.ones(int(rows.token_offsets[-1]))]
+            + [rows.tokens(name) for name in pool.classes],
+            1,
+        )  # (tokens, C)
+        number = {surface: index for index, surface in enumerate(pool.literals)}
+        self._words = torch.tensor(
+            [number.get(s, len(number)) for text in rows.texts for s in text.surfaces]
+        )
+        self._texts = self._prepare(chosen)
+        self._pointers = [self._prepare_pointers(chosen[half::2], half) for half in (0, 1)]
 
     def _points(self, relation: str) -> bool:
         """Whether the relation holds for at most one key of a row."""
@@ -90,128 +113,142 @@ class Screening:
 
     def _prepare(self, chosen: list[int]) -> list[_TextCells]:
         rows = self.rows
-        words = {surface: index for index, surface in enumerate(self.pool.literals)}
-        classes = torch.stack(
-            [torch.ones(int(rows.token_offsets[-1]))]
-            + [rows.tokens(name) for name in self.pool.classes],
-            1,
-        )
         dense = [rows.relation(name) for name in self.dense if name is not None]
-        pointing = [rows.relation(name) for name in self.pointing]
-        prepared: list[_TextCells] = []
-        for index in chosen:
+        prepared = []
+        for number, index in enumerate(chosen):
             of_text = (rows.row_text == index).nonzero().squeeze(1)
-            if not len(of_text):
-                continue
-            text = rows.texts[index]
-            query = rows.row_query[of_text]
-            keys = torch.arange(len(text)).expand(len(query), len(text))
+            query, length = rows.row_query[of_text], len(rows.texts[index])
+            keys = torch.arange(length).expand(len(query), length)
             inside = (
                 keys <= query[:, None] if rows.causal else torch.ones_like(keys, dtype=torch.bool)
             )
             # Cells past the row's end are read from its start, and masked.
             cells = rows.first_cell_of_row[of_text][:, None] + torch.where(inside, keys, 0)
-            offset = int(rows.token_offsets[index])
-            key_classes = classes[offset : offset + len(text)]
-            key_words = torch.tensor([words.get(s, len(words)) for s in text.surfaces])
-            flags = torch.stack([column[cells] * inside for column in pointing])
+            tokens = slice(int(rows.token_offsets[index]), int(rows.token_offsets[index]) + length)
             prepared.append(
                 _TextCells(
-                    half=len(prepared) % 2,
+                    half=number % 2,
                     cells=cells,
                     inside=inside.float(),
                     dense=torch.stack(
                         [inside.float()] + [column[cells] * inside for column in dense]
                     ),
-                    pointers=flags.argmax(2),
-                    points=flags.amax(2),
-                    query_classes=key_classes[query],
-                    key_classes=key_classes,
-                    query_words=key_words[query],
-                    key_words=key_words,
+                    query_classes=self._classes[tokens][query],
+                    key_classes=self._classes[tokens],
+                    query_words=self._words[tokens][query],
+                    key_words=self._words[tokens],
                 )
             )
         return prepared
+
+    def _prepare_pointers(self, chosen: list[int], half: int) -> _Pointers:
+        rows = self.rows
+        mine = torch.isin(rows.row_text, torch.tensor(chosen, dtype=torch.long)).nonzero().flatten()
+        tokens = rows.token_offsets[rows.row_text[mine]] + rows.row_query[mine]
+        cells = rows.first_cell_of_row[mine].repeat(len(self.pointing), 1)
+        there = torch.zeros(len(self.pointing), len(mine))
+        place = torch.full((rows.num_rows,), -1).index_copy_(0, mine, torch.arange(len(mine)))
+        for number, name in enumerate(self.pointing):
+            found = rows.kept_relation(name).nonzero().flatten()
+            row = place[rows.cell_row[found]]
+            found, row = found[row >= 0], row[row >= 0]
+            cells[number, row], there[number, row] = found, 1.0
+        return _Pointers(
+            cells, there, rows.key_token[cells], self._classes[tokens], self._words[tokens], half
+        )
 
     def __call__(self, patterns: Tensor, actual: Tensor) -> Candidates:
         """Screen all terms given the heads' current patterns; both are (cells, heads)."""
         heads = patterns.shape[1]
         classes, words = len(self.classes), len(self.pool.literals) + 1
+        both = (self.dense, self.pointing)
         sums = Candidates(
             self,
-            by_key=[
-                _Sums.zeros(heads, len(names), classes) for names in (self.dense, self.pointing)
-            ],
-            by_query=[
-                _Sums.zeros(heads, len(names), classes) for names in (self.dense, self.pointing)
-            ],
+            by_key=[_Sums.zeros(heads, len(names), classes) for names in both],
+            by_query=[_Sums.zeros(heads, len(names), classes) for names in both],
             by_both=[
                 _Sums.zeros(heads, len(core), classes, classes)
                 for core in (self._core_dense, self._core_pointing)
             ],
-            by_key_word=[
-                _Sums.zeros(heads, len(names), words) for names in (self.dense, self.pointing)
-            ],
-            by_query_word=[
-                _Sums.zeros(heads, len(names), words) for names in (self.dense, self.pointing)
-            ],
+            by_key_word=[_Sums.zeros(heads, len(names), words) for names in both],
+            by_query_word=[_Sums.zeros(heads, len(names), words) for names in both],
         )
-        gradient = score_gradient(self.rows, patterns, actual, surprise=SURPRISE)
+        gradient = score_gradient(self.rows, patterns, actual, surprise=SURPRISE).T.contiguous()
+        weights = patterns.T.contiguous()
         for text in self._texts:
-            slope = (gradient[text.cells] * text.inside[..., None]).permute(2, 0, 1)
-            weight = (patterns[text.cells] * text.inside[..., None]).permute(2, 0, 1)
-            self._add_dense(sums, text, slope, weight)
-            self._add_pointing(sums, text, slope, weight)
+            self._add_slopes(sums, text, gradient[:, text.cells] * text.inside)
+            self._add_variances(sums, text, weights[:, text.cells] * text.inside)
+        for pointers in self._pointers:
+            self._add_pointing(sums, pointers, gradient, weights)
         return sums
 
-    def _add_dense(self, sums: Candidates, text: _TextCells, slope: Tensor, weight: Tensor) -> None:
-        """Relations with many keys a row: slope and weight are (heads, rows, n)."""
+    def _add_slopes(self, sums: Candidates, text: _TextCells, slope: Tensor) -> None:
+        """Gradients for relations with many keys a row; slope is (heads, rows, n)."""
         keys, queries, half = text.key_classes, text.query_classes, text.half
-        slopes = slope[:, None] * text.dense  # (heads, R, rows, n)
-        weights = weight[:, None] * text.dense
-        squares = weights * text.dense
-        per_row = slopes @ keys  # (heads, R, rows, C)
-        variance = squares @ keys.square() - (weights @ keys).square()
-        sums.by_key[0].gradient[half] += per_row.sum(2)
-        sums.by_key[0].variance += variance.sum(2)
-        sums.by_query[0].gradient[half] += per_row[..., 0] @ queries
-        sums.by_query[0].variance += variance[..., 0] @ queries.square()
-        core = self._core_dense
-        sums.by_both[0].gradient[half] += queries.T @ per_row[:, core]
-        sums.by_both[0].variance += queries.T.square() @ variance[:, core]
-        sums.by_key_word[0].gradient[half].index_add_(2, text.key_words, slopes.sum(2))
-        sums.by_key_word[0].variance.index_add_(2, text.key_words, squares.sum(2))
-        sums.by_query_word[0].gradient[half].index_add_(2, text.query_words, per_row[..., 0])
-        sums.by_query_word[0].variance.index_add_(2, text.query_words, variance[..., 0])
+        at_key, at_query = _marginals(slope, text.dense)
+        sums.by_key[0].gradient[half] += at_key @ keys
+        sums.by_query[0].gradient[half] += at_query @ queries
+        sums.by_key_word[0].gradient[half].index_add_(2, text.key_words, at_key)
+        sums.by_query_word[0].gradient[half].index_add_(2, text.query_words, at_query)
+        per_row = (slope[:, None] * text.dense[self._core_dense]) @ keys  # (heads, R, rows, C)
+        sums.by_both[0].gradient[half] += queries.T @ per_row
+
+    def _add_variances(self, sums: Candidates, text: _TextCells, weight: Tensor) -> None:
+        """Variances for relations with many keys a row; weight is (heads, rows, n)."""
+        keys, queries, core = text.key_classes, text.query_classes, self._core_dense
+        square, of_keys, of_queries = text.dense.square(), keys.square(), queries.square()
+        at_key, at_query = _marginals(weight, square)
+        means = ((weight[:, None] * text.dense) @ keys).square_()  # (heads, R, rows, C)
+        sums.by_key[0].variance += at_key @ of_keys - means.sum(2)
+        at_query = at_query - means[..., 0]
+        sums.by_query[0].variance += at_query @ of_queries
+        # Squares alone for keys: never less than the variance, so no gain is made too much of.
+        sums.by_key_word[0].variance.index_add_(2, text.key_words, at_key)
+        sums.by_query_word[0].variance.index_add_(2, text.query_words, at_query)
+        per_row = (weight[:, None] * square[core]) @ of_keys - means[:, core]
+        sums.by_both[0].variance += of_queries.T @ per_row
 
     def _add_pointing(
-        self, sums: Candidates, text: _TextCells, slope: Tensor, weight: Tensor
+        self, sums: Candidates, pointers: _Pointers, gradient: Tensor, weights: Tensor
     ) -> None:
         """Relations with one key a row: all that is needed of a row is that key's cell."""
-        keys, queries, half = text.key_classes, text.query_classes, text.half
-        heads = slope.shape[0]
-        index = text.pointers.T.expand(heads, -1, -1)  # (heads, rows, R)
-        slopes = (slope.gather(2, index) * text.points.T).transpose(1, 2)  # (heads, R, rows)
-        weights = (weight.gather(2, index) * text.points.T).transpose(1, 2)
-        variance = weights - weights.square()
-        at_key = slopes.new_zeros(2, heads, len(self.pointing), len(keys))
-        where = text.pointers.expand(heads, -1, -1)
-        at_key[0].scatter_add_(2, where, slopes)
-        at_key[1].scatter_add_(2, where, variance)
-        sums.by_key[1].gradient[half] += at_key[0] @ keys
-        sums.by_key[1].variance += at_key[1] @ keys.square()
-        sums.by_query[1].gradient[half] += slopes @ queries
-        sums.by_query[1].variance += variance @ queries.square()
-        sums.by_key_word[1].gradient[half].index_add_(2, text.key_words, at_key[0])
-        sums.by_key_word[1].variance.index_add_(2, text.key_words, at_key[1])
-        sums.by_query_word[1].gradient[half].index_add_(2, text.query_words, slopes)
-        sums.by_query_word[1].variance.index_add_(2, text.query_words, variance)
-        for place, relation in enumerate(self._core_pointing):
-            pointed = keys[text.pointers[relation]]  # (rows, C)
-            by_query = queries.T * slopes[:, relation, None, :]  # (heads, C, rows)
-            sums.by_both[1].gradient[half, :, place] += by_query @ pointed
-            by_query = queries.T.square() * variance[:, relation, None, :]
-            sums.by_both[1].variance[:, place] += by_query @ pointed.square()
+        half, heads, tokens = pointers.half, len(gradient), len(self._classes)
+        slopes = gradient[:, pointers.cells] * pointers.there  # (heads, R, rows)
+        weight = weights[:, pointers.cells] * pointers.there
+        variance = weight - weight.square()
+        where = pointers.keys.expand(heads, -1, -1)
+        for kind, values in ((0, slopes), (1, variance)):
+            keys, queries = self._classes, pointers.query_classes
+            if kind:
+                keys, queries = keys.square(), queries.square()
+            at_key = values.new_zeros(heads, len(self.pointing), tokens)
+            at_key.scatter_add_(2, where, values)
+            for found, added in (
+                (sums.by_key, at_key @ keys),
+                (sums.by_query, values @ queries),
+            ):
+                (found[1].variance if kind else found[1].gradient[half]).add_(added)
+            for found, words, added in (
+                (sums.by_key_word, self._words, at_key),
+                (sums.by_query_word, pointers.query_words, values),
+            ):
+                total = found[1].variance if kind else found[1].gradient[half]
+                total.index_add_(2, words, added)
+            for place, relation in enumerate(self._core_pointing):
+                pointed = keys[pointers.keys[relation]]  # (rows, C)
+                by_query = queries.T * values[:, relation, None, :]  # (heads, C, rows)
+                total = sums.by_both[1].variance if kind else sums.by_both[1].gradient[half]
+                total[:, place] += by_query @ pointed
+
+
+def _marginals(values: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+    """values (heads, rows, n) times dense (R, rows, n), summed over rows and over keys.
+
+    (heads, R, n) and (heads, R, rows).
+    """
+    at_key = values.permute(2, 0, 1) @ dense.permute(2, 1, 0)  # (n, heads, R)
+    at_query = values.transpose(0, 1) @ dense.permute(1, 2, 0)  # (rows, heads, R)
+    return at_key.permute(1, 2, 0), at_query.permute(1, 2, 0)
 
 
 @dataclass
@@ -264,18 +301,19 @@ class Candidates:
         lists = []
         for sign in (1, -1):
             agreeing = torch.where(slope.sum(0) * sign > 0, gains, 0)
-            best, order = agreeing.sort(1, descending=True)
-            best, order = best[:, :_MAX_WORDS], order[:, :_MAX_WORDS]
+            best, order = agreeing.topk(min(_MAX_WORDS, agreeing.shape[1]), dim=1)
             first, second = (half.gather(1, order).cumsum(1) for half in slope)
             together = first * second / (variance.gather(1, order).cumsum(1) + _PRIOR_VARIANCE)
             gain, length = torch.where(best > 0, together, 0).max(1)
             lists += [
-                (float(gain[r]), r, [literals[i] for i in order[r, : length[r] + 1].tolist()])
-                for r in range(len(gain))
-                if gain[r] > 0
+                (value, relation, order[relation, : length[relation] + 1])
+                for value, (relation,) in _top(gain, number)
             ]
         lists.sort(key=lambda found: (-found[0], found[1]))
-        return lists[:number]
+        return [
+            (gain, relation, [literals[word] for word in words.tolist()])
+            for gain, relation, words in lists[:number]
+        ]
 
 
 def _top(gains: Tensor, number: int) -> list[tuple[float, tuple[int, ...]]]:

@@ -8,6 +8,7 @@ of the head: a program for every number of terms.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,13 +21,15 @@ from headscript.propose.pool import sink_words, standard_pool
 from headscript.propose.screening import SURPRISE, Screening
 from headscript.records import RunConfig
 from headscript.rows import Rows, share_for
-from headscript.tuning.loglinear import Fitted, derivatives, fit_weights, row_loss
+from headscript.tuning.loglinear import Point, Problem, spreads
 
 _COLLINEAR = 0.02  # a candidate must keep this share of its variance beside the terms there are
 _CANDIDATES = 60
 _ROUGH = 3e-4  # a fit that will be gone over again need not be closer, in row loss
 _MISJUDGED = 0.002  # row loss that a removal may cost beyond twice what was foreseen
 _SUSPECTS = 4  # terms looked at closely where the quadratic model misjudged
+_FEW = 12  # up to this many terms, several removals are tried, ...
+_TRIED = 3  # ... so many
 _FINE = 24  # up to this many terms, a frontier has a step for every number of terms
 
 
@@ -80,11 +83,11 @@ class Step:
 
 @dataclass
 class HeadState:
-    """A head's program while it is searched."""
+    """A head's program while it is searched; cells lie in lanes."""
 
     terms: list[Term]
-    features: Tensor  # (cells, terms)
-    fitted: Fitted
+    features: Tensor  # (terms, cells)
+    fitted: Point
 
 
 class SharedRows:
@@ -112,19 +115,20 @@ def search_layer(
     actual = rows.gather(packed)  # (cells, heads)
     pool = shared.pool.with_sinks(sink_words(rows, actual, shared.pool))
     screening = Screening(rows, pool, max_texts=settings.screened_texts, seed=settings.seed)
-    states = [_start(rows, actual[:, head].contiguous()) for head in range(actual.shape[1])]
+    wanted = rows.lanes.spread(actual.T)  # (heads, cells in lanes)
+    states = [_start(rows, of_head) for of_head in wanted]
     for _ in range(settings.rounds):
-        patterns = torch.stack([state.fitted.pattern for state in states], 1)
+        patterns = rows.lanes.collect(torch.stack([state.fitted.pattern for state in states])).T
         candidates = screening(patterns, actual)
         for head, state in enumerate(states):
             known = set(state.terms)
             fresh = [term for term in candidates.best(head, _CANDIDATES) if term not in known]
-            _add_best(rows, state, fresh, actual[:, head].contiguous(), settings)
+            _add_best(rows, state, fresh, wanted[head], settings)
         rows.release(pool.expressions)
     rows.release(shared.pool.expressions)
     return [
-        prune(rows, state, actual[:, head].contiguous(), settings)
-        for head, state in enumerate(states)
+        prune(rows, state.terms, state.features, state.fitted.weights, of_head, settings)
+        for state, of_head in zip(states, wanted, strict=True)
     ]
 
 
@@ -141,8 +145,10 @@ def _start(rows: Rows, actual: Tensor) -> HeadState:
     if not rows.causal:
         terms.append(Term(None, "text.following(1)", None))
         terms.append(Term(None, "text.last", None))
-    features = rows.columns(terms)
-    return HeadState(terms, features, fit_weights(rows, features, actual, surprise=SURPRISE))
+    features = rows.lanes.columns(terms)
+    problem, every = Problem(rows.lanes, features, actual, SURPRISE), range(len(terms))
+    start = problem.at(torch.zeros(len(terms)), every)
+    return HeadState(terms, features, problem.descend(start, every))
 
 
 def _add_best(
@@ -151,27 +157,29 @@ def _add_best(
     """Add to a head those candidates that the quadratic model says gain most together."""
     if not fresh:
         return
-    columns = rows.columns(fresh)
-    picked = _matching_pursuit(rows, state, columns, actual, settings)
+    known = len(state.terms)
+    room = rows.lanes.room(known + len(fresh))
+    room[:known] = state.features
+    rows.lanes.columns(fresh, into=room[known:])
+    together = Problem(rows.lanes, room, actual, SURPRISE)
+    weights = torch.cat([state.fitted.weights, torch.zeros(len(fresh))])
+    start = together.at(weights, range(len(weights)))
+    picked = _matching_pursuit(start, known, settings)
     if not picked:
         return
     state.terms += [fresh[index] for index in picked]
-    state.features = torch.cat([state.features, columns[:, picked]], 1)
-    start = torch.cat([state.fitted.weights, torch.zeros(len(picked))])
-    state.fitted = fit_weights(
-        rows, state.features, actual, start, steps=6, tolerance=_ROUGH, surprise=SURPRISE
-    )
+    kept = [*range(known), *(known + index for index in picked)]
+    state.features = room[kept]
+    state.fitted = together.descend(start.only(kept), kept, steps=6, tolerance=_ROUGH)
 
 
-def _matching_pursuit(
-    rows: Rows, state: HeadState, columns: Tensor, actual: Tensor, settings: SearchSettings
-) -> list[int]:
-    """The candidate columns to add, best first, each judged with those before it refitted."""
-    known = state.features.shape[1]
-    together = torch.cat([state.features, columns], 1)
-    pattern = state.fitted.pattern
-    gradient, hessian = derivatives(rows, together, pattern, actual, surprise=SURPRISE)
-    hessian = hessian + torch.diag(1e-3 * hessian.diag() + 1e-4)
+def _matching_pursuit(start: Point, known: int, settings: SearchSettings) -> list[int]:
+    """The candidates to add, best first, each judged with those before it refitted.
+
+    `start` has the `known` terms with their weights, then the candidates without any.
+    """
+    gradient = start.gradient
+    hessian = start.hessian + torch.diag(1e-3 * start.hessian.diag() + 1e-4)
     solved = torch.linalg.solve(
         hessian[:known, :known], torch.cat([hessian[:known, known:], gradient[:known, None]], 1)
     )
@@ -196,73 +204,96 @@ def _matching_pursuit(
     return picked
 
 
-def prune(rows: Rows, state: HeadState, actual: Tensor, settings: SearchSettings) -> list[Step]:
-    """Take the terms out again, least worth first; the programs met, fewest terms first."""
-    terms, features = list(state.terms), state.features
-    fitted = fit_weights(rows, features, actual, state.fitted.weights)
+def prune(
+    rows: Rows,
+    terms: Sequence[Term],
+    features: Tensor,  # (terms, cells in lanes)
+    weights: Tensor,
+    actual: Tensor,  # (cells in lanes,)
+    settings: SearchSettings,
+) -> list[Step]:
+    """Take terms out one by one, least worth first; the programs met, fewest terms first."""
+    problem, left = Problem(rows.lanes, features, actual), list(range(len(terms)))
+    fitted = problem.descend(problem.at(weights, left), left)
+    even = _even(rows)
     steps: list[Step] = []
     while True:
-        if len(terms) <= settings.max_terms:
-            iou = float(rows.iou(fitted.pattern[:, None], actual[:, None]))
+        if len(left) <= settings.max_terms:
             rounded = tuple(float(f"{weight:.4g}") for weight in fitted.weights.tolist())
-            shares = strengths(rows, features, fitted.weights, fitted.pattern)
-            steps.append(Step(tuple(terms), rounded, shares, iou))
-        if len(terms) == 1:
+            by = (fitted.pattern + even) / 2
+            shares = _shares(fitted.weights, spreads(rows.lanes, features, left, by))
+            iou = _iou(rows, fitted.pattern, actual)
+            steps.append(Step(tuple(terms[place] for place in left), rounded, shares, iou))
+        if len(left) == 1:
             break
         # Of many terms several go at once; of few each step is a point of the frontier.
-        dropped = max(1, (len(terms) - settings.max_terms) // 4, (len(terms) - _FINE) // 8)
-        keep, features, fitted = _without_least(rows, features, fitted, actual, dropped)
-        terms = [terms[index] for index in keep]
+        dropped = max(1, (len(left) - settings.max_terms) // 4, (len(left) - _FINE) // 8)
+        left, fitted = _without_least(problem, left, fitted, dropped)
     return [no_terms(rows, actual), *steps[::-1]]
 
 
 def no_terms(rows: Rows, actual: Tensor) -> Step:
-    """The program without terms, which looks at all tokens alike."""
-    even = rows.softmax(torch.zeros(rows.num_cells))
-    return Step((), (), (), float(rows.iou(even[:, None], actual[:, None])))
+    """The program without terms, which looks at all tokens alike; `actual` lies in lanes."""
+    return Step((), (), (), _iou(rows, _even(rows), actual))
+
+
+def _even(rows: Rows) -> Tensor:
+    """Attention to all keys alike, in lanes."""
+    return rows.lanes.spread(rows.softmax(torch.zeros(rows.num_cells)))
+
+
+def _iou(rows: Rows, pattern: Tensor, actual: Tensor) -> float:
+    """Mean IoU of patterns that lie in lanes."""
+    distance = rows.lanes.row_sums((pattern - actual).abs())[:-1]
+    return float(rows.iou_at(distance[:, None]))
 
 
 def _without_least(
-    rows: Rows, features: Tensor, fitted: Fitted, actual: Tensor, number: int
-) -> tuple[list[int], Tensor, Fitted]:
-    """Take out the `number` terms of least worth and refit: places kept, their features, the fit.
+    problem: Problem, left: list[int], fitted: Point, number: int
+) -> tuple[list[int], Point]:
+    """Take out the `number` terms of least worth and refit: the columns kept, and the fit.
 
     The worth of a term is what the quadratic model says is lost when it is zero and the others
-    make up for it: w^2 / 2 [H^-1]_kk (the optimal brain surgeon of Hassibi and Stork, 1993). A
+    make up for it: w^2 / 2 [H^-1]_kk (the optimal brain surgeon of Hassibi and Stork, 1993). Of few
+    terms the first that it names is often not the best to take, so the first three are tried. A
     sharp pattern has next to no curvature, and the model then misjudges; where far more is lost
     than it foresaw, the term goes that is missed least as the pattern stands.
     """
-    _, hessian = derivatives(rows, features, fitted.pattern, actual)
+    hessian = fitted.hessian
     inverse = torch.linalg.inv(hessian + torch.diag(1e-3 * hessian.diag() + 1e-5))
     worth = fitted.weights.square() / (2 * inverse.diag())
-    drop = worth.argsort()[:number]
-    lifted = torch.linalg.solve(inverse[drop][:, drop], fitted.weights[drop])
-    foreseen = _refitted(rows, features, actual, fitted.weights - inverse[:, drop] @ lifted, drop)
-    lost = foreseen[2].loss - fitted.loss
-    if number > 1 or lost <= 2 * float(worth[drop].sum()) + _MISJUDGED:
+    order = worth.argsort()
+    tried = _TRIED if number == 1 and len(left) <= _FEW else 1
+    outcomes = []
+    for first in range(min(tried, len(left))):
+        drop = order[first : first + number]
+        lifted = torch.linalg.solve(inverse[drop][:, drop], fitted.weights[drop])
+        start = fitted.weights - inverse[:, drop] @ lifted
+        outcomes.append(_refitted(problem, left, start, drop))
+    foreseen = min(outcomes, key=lambda outcome: outcome[1].loss)
+    lost = foreseen[1].loss - fitted.loss
+    if number > 1 or lost <= 2 * float(worth.min()) + _MISJUDGED:
         return foreseen
     # What each term does as the pattern stands, the others left as they are, names the suspects.
     suspects = (fitted.weights.square() * hessian.diag()).argsort()[:_SUSPECTS].tolist()
-    scores = features @ fitted.weights
-    losses = torch.tensor(
-        [
-            row_loss(rows, rows.softmax(scores - fitted.weights[k] * features[:, k]), actual)
-            for k in suspects
-        ]
-    )
-    least = torch.tensor([suspects[int(losses.argmin())]])
-    tried = _refitted(rows, features, actual, fitted.weights, least)
-    return min(foreseen, tried, key=lambda outcome: outcome[2].loss)
+    losses = []
+    for suspect in suspects:
+        weights = fitted.weights.clone()
+        weights[suspect] = 0
+        losses.append(problem.looked_at(weights, left).loss)
+    least = torch.tensor([suspects[losses.index(min(losses))]])
+    other = _refitted(problem, left, fitted.weights, least)
+    return min(foreseen, other, key=lambda outcome: outcome[1].loss)
 
 
 def _refitted(
-    rows: Rows, features: Tensor, actual: Tensor, start: Tensor, dropped: Tensor
-) -> tuple[list[int], Tensor, Fitted]:
-    """Without the dropped terms: the places kept, their features, and the fit from `start`."""
+    problem: Problem, left: list[int], start: Tensor, dropped: Tensor
+) -> tuple[list[int], Point]:
+    """Without the dropped terms: the columns kept, and the fit from `start`."""
     gone = set(dropped.tolist())
-    keep = [index for index in range(len(start)) if index not in gone]
-    left = features[:, keep].contiguous()
-    return keep, left, fit_weights(rows, left, actual, start[keep], steps=4, tolerance=_ROUGH)
+    keep = [index for index in range(len(left)) if index not in gone]
+    kept = [left[index] for index in keep]
+    return kept, problem.descend(problem.at(start[keep], kept), kept, steps=8)
 
 
 def strengths(rows: Rows, features: Tensor, weights: Tensor, pattern: Tensor) -> tuple[float, ...]:
@@ -270,13 +301,30 @@ def strengths(rows: Rows, features: Tensor, weights: Tensor, pattern: Tensor) ->
 
     `features` is (cells, terms), `weights` (terms,), `pattern` (cells,) what they make of it.
     """
-    even = rows.softmax(torch.zeros(rows.num_cells))
-    by = (pattern + even)[None] / 2
-    mean = rows.weighted_row_sums(by, features)[0]
-    square = rows.weighted_row_sums(by, features.square())[0]
-    variance = (square - mean.square()).clamp(min=0).mean(0)
-    moved = weights.abs() * variance.sqrt()
+    lanes = rows.lanes
+    by = (lanes.spread(pattern) + _even(rows)) / 2
+    return _shares(weights, spreads(lanes, lanes.spread(features.T), range(len(weights)), by))
+
+
+def _shares(weights: Tensor, spread: Tensor) -> tuple[float, ...]:
+    moved = weights.abs() * spread
     return tuple(round(share, 4) for share in (moved / moved.sum().clamp(min=1e-12)).tolist())
+
+
+def held_out(rows: Rows, steps: Sequence[Step], actual: Tensor) -> list[float]:
+    """Mean IoU of each step with a head on other rows, `actual` (cells,); 0 where it has none."""
+    lanes, wanted = rows.lanes, rows.lanes.spread(actual)
+    terms = list(dict.fromkeys(term for step in steps for term in step.terms))
+    place = {term: index for index, term in enumerate(terms)}
+    problem = Problem(lanes, lanes.columns(terms), wanted)
+    scores = []
+    for step in steps:
+        weights = torch.tensor(step.weights, dtype=torch.float32)
+        pattern = problem.looked_at(weights, [place[term] for term in step.terms]).pattern
+        iou = _iou(rows, pattern, wanted)
+        # A term that is not finite on some text gives no pattern there.
+        scores.append(iou if math.isfinite(iou) else 0.0)
+    return scores
 
 
 def choose_step(

@@ -14,11 +14,14 @@ the loss, `surprise`, keeps such keys in sight while terms are looked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from headscript.kernels.choosing import available
+from headscript.lanes import Lanes
 from headscript.rows import Rows
 
 LARGEST_FEATURE = 1e9
@@ -30,7 +33,7 @@ _LEAST = 1e-10  # what a logarithm takes for the weight of a key that has none
 _FIRST_DAMPING = 1e-2
 
 
-@dataclass
+@dataclass(frozen=True)
 class Fitted:
     """Weights with the pattern they give and what it lacks."""
 
@@ -42,12 +45,121 @@ class Fitted:
     """What was minimised: the mean L1 distance of a row, 0 to 2, with the share of surprise."""
 
 
-def row_loss(rows: Rows, pattern: Tensor, actual: Tensor, *, surprise: float = 0.0) -> float:
-    """Mean L1 distance of a row, 0 to 2, plus `surprise` times the cross-entropy in nats."""
-    loss = float((pattern - actual).abs().sum())
+@dataclass(frozen=True)
+class Point(Fitted):
+    """The same with the slope and the curvature of the loss; cells lie in lanes."""
+
+    gradient: Tensor
+    """(terms,)"""
+    hessian: Tensor
+    """(terms, terms)"""
+
+    def only(self, kept: Sequence[int]) -> Point:
+        """As seen by some of the terms, the others having no weight."""
+        places = torch.tensor(kept, dtype=torch.long)
+        return Point(
+            self.weights[places],
+            self.pattern,
+            self.loss,
+            self.gradient[places],
+            self.hessian[places][:, places],
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A head's pattern to fit features to, both in lanes."""
+
+    lanes: Lanes
+    features: Tensor
+    """(columns, cells) float32."""
+    actual: Tensor
+    """(cells,)"""
+    surprise: float = 0.0
+
+    def at(self, weights: Tensor, columns: Sequence[int]) -> Point:
+        """Loss, pattern and derivatives where the terms are these columns."""
+        found = self._evaluated(weights, columns, derivatives=True)
+        rows = self.lanes.num_rows
+        return Point(weights, found[1], found[0] / rows, found[2] / rows, found[3] / rows)
+
+    def looked_at(self, weights: Tensor, columns: Sequence[int]) -> Fitted:
+        """Loss and pattern alone."""
+        loss, pattern, *_ = self._evaluated(weights, columns, derivatives=False)
+        return Fitted(weights, pattern, loss / self.lanes.num_rows)
+
+    def descend(
+        self, start: Point, columns: Sequence[int], *, steps: int = 10, tolerance: float = 1e-4
+    ) -> Point:
+        """Fit the weights from `start`.
+
+        Each step solves the damped quadratic model and is taken only if it lowers the loss; the
+        damping follows its success. Ends after `steps` or when a step gains less than `tolerance`.
+        """
+        here, damping = start, _FIRST_DAMPING
+        for _ in range(steps):
+            diagonal = here.hessian.diag()
+            for _ in range(8):
+                damped = here.hessian + torch.diag(damping * diagonal + _RIDGE)
+                there = self.at(here.weights - torch.linalg.solve(damped, here.gradient), columns)
+                if there.loss < here.loss:
+                    break
+                damping = max(damping * 5, 1e-3)
+            else:
+                break  # no direction of the model leads down: a minimum of the L1 loss
+            gain = here.loss - there.loss
+            here = there
+            damping = max(damping / 4, 1e-6)
+            if gain < tolerance:
+                break
+        return here
+
+    def _evaluated(
+        self, weights: Tensor, columns: Sequence[int], *, derivatives: bool
+    ) -> tuple[float, Tensor, Tensor, Tensor]:
+        """Summed loss, pattern, gradient and curvature."""
+        if self.features.dtype == torch.float32 and available("numba") is None:
+            from headscript.kernels import gauss_newton
+
+            return gauss_newton.evaluate(
+                self.features,
+                columns,
+                weights,
+                self.actual,
+                self.lanes.starts,
+                self.lanes.widths,
+                surprise=self.surprise,
+                curvature=derivatives,
+            )
+        return evaluate(self, weights, columns)
+
+
+def evaluate(
+    problem: Problem, weights: Tensor, columns: Sequence[int]
+) -> tuple[float, Tensor, Tensor, Tensor]:
+    """What the compiled code computes, as tensor operations, in any precision.
+
+    Summed loss, pattern (cells,), its gradient (terms,) and curvature (terms, terms).
+    """
+    lanes, actual, surprise = problem.lanes, problem.actual, problem.surprise
+    features = problem.features[list(columns)].masked_fill(~lanes.inside, 0)
+    scores = (weights @ features).masked_fill(~lanes.inside, -torch.inf)
+    top = scores.new_full((lanes.num_rows + 1,), -torch.inf)
+    top = top.scatter_reduce(0, lanes.row, scores, "amax")
+    pattern = (scores - top[lanes.row]).exp().masked_fill(~lanes.inside, 0)
+    pattern = pattern / lanes.row_sums(pattern)[lanes.row].masked_fill(~lanes.inside, 1)
+    difference = pattern - actual
+    loss = float(difference.abs().sum())
     if surprise:
         loss -= surprise * float((actual * pattern.clamp(min=_LEAST).log()).sum())
-    return loss / rows.num_rows
+    signed = torch.sign(difference) * pattern
+    slope = signed - pattern * lanes.row_sums(signed)[lanes.row] + surprise * difference
+    # The curvature by scores; by weights it is that of features less their mean in the pattern.
+    curvature = pattern.square() / difference.abs().clamp(min=_RESIDUAL_FLOOR)
+    curvature = torch.maximum(pattern, curvature) + surprise * pattern
+    means = lanes.row_sums(pattern * features)[:, lanes.row]
+    scaled = (features - means) * curvature.sqrt()
+    return loss, pattern, features @ slope, scaled @ scaled.T
 
 
 def score_gradient(rows: Rows, pattern: Tensor, actual: Tensor, *, surprise: float = 0.0) -> Tensor:
@@ -55,26 +167,6 @@ def score_gradient(rows: Rows, pattern: Tensor, actual: Tensor, *, surprise: flo
     signed = torch.sign(pattern - actual) * pattern
     gradient = signed - pattern * rows.row_sums(signed)[rows.cell_row]
     return gradient + surprise * (pattern - actual) if surprise else gradient
-
-
-def derivatives(
-    rows: Rows, features: Tensor, pattern: Tensor, actual: Tensor, *, surprise: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Gradient (terms,) and curvature (terms, terms) of the mean row loss at `pattern`."""
-    slope = score_gradient(rows, pattern, actual, surprise=surprise)
-    gradient = features.T @ slope / rows.num_rows
-    residual = (pattern - actual).abs().clamp(min=_RESIDUAL_FLOOR)
-    curvature = torch.maximum(pattern, pattern * pattern / residual)  # (cells,)
-    if surprise:
-        curvature = curvature + surprise * pattern
-    # Sum over cells of curvature * (feature - row mean)(feature - row mean)^T, without the copy
-    # that centring the features would take.
-    means, moments = rows.weighted_row_sums(torch.stack([pattern, curvature]), features)
-    scaled = features * curvature.sqrt()[:, None]
-    cross = moments.T @ means
-    total = rows.row_sums(curvature)[:, None]
-    hessian = scaled.T @ scaled - cross - cross.T + means.T @ (means * total)
-    return gradient, hessian / rows.num_rows
 
 
 def fittable(features: Tensor) -> Tensor:
@@ -97,28 +189,28 @@ def fit_weights(
 ) -> Fitted:
     """Fit the weights of `features` to a head's pattern, from `start` (None: zeros).
 
-    Each step solves the damped quadratic model and is taken only if it lowers the loss; the damping
-    follows its success. Ends after `steps` or when a step gains less than `tolerance`.
+    As `Problem.descend`, with cells in the order of the rows.
     """
-    weights = torch.zeros(features.shape[1]) if start is None else start.clone()
-    pattern = rows.softmax(features @ weights)
-    loss = row_loss(rows, pattern, actual, surprise=surprise)
-    damping = _FIRST_DAMPING
-    for _ in range(steps):
-        gradient, hessian = derivatives(rows, features, pattern, actual, surprise=surprise)
-        for _ in range(8):
-            damped = hessian + torch.diag(damping * hessian.diag() + _RIDGE)
-            trial = weights - torch.linalg.solve(damped, gradient)
-            trial_pattern = rows.softmax(features @ trial)
-            trial_loss = row_loss(rows, trial_pattern, actual, surprise=surprise)
-            if trial_loss < loss:
-                break
-            damping = max(damping * 5, 1e-3)
-        else:
-            break  # no direction of the model leads down: a minimum of the L1 loss
-        gain = loss - trial_loss
-        weights, pattern, loss = trial, trial_pattern, trial_loss
-        damping = max(damping / 4, 1e-6)
-        if gain < tolerance:
-            break
-    return Fitted(weights, pattern, loss)
+    lanes = rows.lanes
+    problem = Problem(lanes, lanes.spread(features.T), lanes.spread(actual), surprise)
+    terms = range(features.shape[1])
+    weights = features.new_zeros(len(terms)) if start is None else start.clone()
+    found = problem.descend(problem.at(weights, terms), terms, steps=steps, tolerance=tolerance)
+    return Fitted(found.weights, lanes.collect(found.pattern), found.loss)
+
+
+def spreads(lanes: Lanes, features: Tensor, columns: Sequence[int], by: Tensor) -> Tensor:
+    """How far features (columns, cells) are spread within a row: the root of their variance.
+
+    `by` (cells,) are weights that sum to 1 over each row; the mean variance of rows counts.
+    (terms,) float32.
+    """
+    if available("numba") is None:
+        from headscript.kernels import gauss_newton
+
+        variance = gauss_newton.variances(features, columns, by, lanes.starts)
+    else:
+        chosen = features[list(columns)]
+        centred = chosen - lanes.row_sums(by * chosen)[:, lanes.row]
+        variance = (by * centred.square()).sum(1)
+    return (variance / lanes.num_rows).clamp(min=0).sqrt()

@@ -146,7 +146,7 @@ def tune(
         order = ranking(opened, settings.start, settings.order)
         if not isinstance(model, Model):
             model = load_model(
-                model or opened.config.model, dtype=_dtype(settings.dtype), on_event=on_event
+                model or opened.model_name, dtype=_dtype(settings.dtype), on_event=on_event
             )
         check_model(opened, model)
         texts, set_aside = _texts(opened, model, settings)
