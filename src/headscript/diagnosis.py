@@ -19,8 +19,8 @@ def diagnose() -> dict[str, Any]:
     """Say what is available here and what is not, as plain data; nothing is downloaded."""
     import torch
 
-    from headscript.language.vocabulary import VOCABULARY_VERSION
     from headscript.sandbox import isolation
+    from headscript.versions import VOCABULARY_VERSION
 
     return {
         "versions": {

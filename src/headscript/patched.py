@@ -28,13 +28,13 @@ from headscript.disk import clear_disk_errors, write_atomically
 from headscript.errors import HeadscriptError
 from headscript.events import Listener, ignore
 from headscript.heads import Head
-from headscript.language.vocabulary import VOCABULARY_VERSION
 from headscript.models import Model, load_model
 from headscript.models.attention import mixing
 from headscript.models.weights import file_hash, weight_files
 from headscript.programs.loading import load_program
 from headscript.programs.program import Program
 from headscript.replacement import Replacement
+from headscript.versions import VOCABULARY_VERSION
 
 if TYPE_CHECKING:
     from headscript.runs import Run
@@ -157,7 +157,7 @@ def patched_model(
     assignment = assign(run, replace, version=version, order=order, edits=edits)
     if not isinstance(model, Model):
         model = load_model(
-            model or run.config.model,
+            model or run.model_name,
             device=device,
             dtype=dtype or torch.float32,
             on_event=on_event,

@@ -107,6 +107,14 @@ def test_show_prints_program_scores_and_patterns(run: Path, headscript: Command)
     assert found["source"] in (run / "programs" / "L01H02.py").read_text()
 
 
+def test_show_without_a_head_is_of_all(headscript: Command, run: Path) -> None:
+    said = headscript("show", run)
+    assert said.code == 0, said.err
+    assert "IoU, mean" in said.out
+    found = json.loads(headscript("show", run, "--json").out)
+    assert found == {"run": str(run)} | json.loads((run / "results.json").read_text())
+
+
 def test_score_prints_what_its_json_says(run: Path, tmp_path: Path, headscript: Command) -> None:
     texts = save_texts(tmp_path / "other.txt", number=3, seed=5)
     answer = headscript("score", run, "--texts", texts, "--max-texts", 2, "--json")

@@ -3,7 +3,9 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from headscript.errors import HeadscriptError
@@ -32,9 +34,9 @@ def test_a_portrait_shows_program_scores_and_both_patterns(run: Run) -> None:
     for pattern in (shown.best.real, shown.best.predicted):
         assert pattern.shape == (n, n)
         assert pattern.sum(1).tolist() == pytest.approx([1] * n, abs=1e-2)
-    plain = json.loads(json.dumps(shown.as_json()))
-    assert plain["head"] == "L01H02"
-    assert len(plain["best"]["model"]) == n
+    found = plain(run)
+    assert found["head"] == "L01H02"
+    assert len(found["best"]["model"]) == n
 
 
 def test_an_edit_shows_and_a_comment_is_none(run: Run) -> None:
@@ -46,12 +48,39 @@ def test_an_edit_shows_and_a_comment_is_none(run: Run) -> None:
     assert portrait(run, "L1H2").edited
 
 
-def test_without_a_recording_there_is_a_program_and_a_note(run: Run) -> None:
+def plain(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(portrait(run, "L1H2").as_json()))
+    return found
+
+
+def test_what_was_kept_is_what_the_program_gives(run: Run) -> None:
+    kept = plain(run)
+    (run.directory / "portraits.safetensors").unlink()
+    anew = plain(run)
+    for name in ("best", "worst"):
+        one, other = kept.pop(name), anew.pop(name)
+        assert one["iou"] == pytest.approx(other["iou"], abs=1e-5)
+        assert one["tokens"] == other["tokens"]
+        assert one["model"] == other["model"]
+        assert np.allclose(one["program"], other["program"], atol=2e-4)
+    assert kept == anew
+
+
+def test_what_was_kept_needs_no_recording_and_counts_until_an_edit(run: Run) -> None:
     shutil.rmtree(run.recording_folder("test"))
+    assert plain(run)["best"] is not None
+    file = run.program_file(Head(1, 2))
+    file.write_text(file.read_text() + "\n# a note\n")
     shown = portrait(run, "L1H2")
     assert shown.program is not None
     assert shown.best is None
     assert "no recording" in shown.note
+
+
+def test_a_damaged_file_of_portraits_is_done_without(run: Run) -> None:
+    expected = plain(run)
+    (run.directory / "portraits.safetensors").write_bytes(b"no portraits")
+    assert plain(run)["best"]["text"] == expected["best"]["text"]
 
 
 def test_without_a_program_the_note_says_why(run: Run) -> None:

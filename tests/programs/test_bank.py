@@ -230,8 +230,33 @@ def test_what_is_known_of_tokens_is_dropped_when_it_grows_too_large():
         chosen = torch.randint(len(SURFACES), (4,), generator=draw).tolist()
         text = text_of(*(SURFACES[number] for number in chosen))
         values = properties.values(Reading(text), 3)
-        assert len(table._columns) <= 5
+        assert len(table._seen) <= 5
         expected = [text.is_comma, text.one_of(" the", ","), text.rarity]
         torch.testing.assert_close(values[1:], torch.stack([e.float() for e in expected])[:, 1:])
     long = text_of(*SURFACES[:20])
     torch.testing.assert_close(properties.values(Reading(long), 20)[3], long.rarity)
+
+
+def test_relations_of_named_properties_are_computed_together():
+    """Whatever the calls are named; a program alone computes them one by one."""
+    programs = [
+        Program.parse(
+            "def attend(text, a=1.0, b=0.7, c=0.4, d=2.0):\n"
+            f"    marks = text.is_comma | text.one_of({word!r})\n"
+            "    latest = text.latest(marks)\n"
+            "    return softmax(a * latest + b * text.between(marks) + c * text.before(marks)"
+            " + d * text.nth(marks, 2) + c * key(text.after(marks)) * query(text.after(marks))"
+            " - a * log(text.distance + 1) * text.within(3))\n"
+        )
+        for word in (" the", " in", "Tom")
+    ]
+    bank = Bank(programs)
+    calls = bank._properties.calls
+    assert {name for name, _ in calls} == {"latest", "between", "before", "nth", "after"}
+    assert all(len(of_kind.names) == 3 for of_kind in calls.values())
+    group = bank.group(range(3))
+    for surfaces in (["Tom", ",", " in", " the", " in", ","], [" the"] * 70, ["Tom"]):
+        features = bank.features([text_of(*surfaces)])
+        assert_as_alone(bank, features, bank.patterns(group, features))
+    padded = bank.features([text_of("Tom", ",", " in")], padded=16)
+    assert padded.query.shape[2] == padded.relation.shape[2] == padded.relation.shape[3] == 16

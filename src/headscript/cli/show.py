@@ -1,4 +1,4 @@
-"""headscript show: the program of one head beside what the head does."""
+"""headscript show: a run, or the program of one head beside what the head does."""
 
 from __future__ import annotations
 
@@ -11,18 +11,31 @@ from headscript.cli.options import Json, RunFolder
 
 def show(
     run: RunFolder,
-    head: Annotated[str, typer.Argument(metavar="HEAD", help="A head, such as L5H3.")],
+    head: Annotated[
+        str | None,
+        typer.Argument(metavar="[HEAD]", help="A head, such as L5H3; if not given, all of them."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the program of a head, its scores, and its best and worst text."""
+    """Show a run's results, or of one head the program, its scores, and its best and worst text."""
     from headscript.cli.terminal import console, print_json
-    from headscript.evaluation.portraits import portrait
     from headscript.runs import Run
 
-    shown = portrait(Run.open(run), head)
-    if as_json:
-        print_json(shown.as_json())
+    opened = Run.open(run)
+    if head is None:
+        found = opened.results()
+        if as_json:
+            print_json({"run": str(run)} | found.model_dump(mode="json"))
+            return
+        shown: object = opened
     else:
-        screen = console()
-        screen.print()
-        screen.print(shown)
+        from headscript.evaluation.portraits import portrait
+
+        of_head = portrait(opened, head)
+        if as_json:
+            print_json(of_head.as_json())
+            return
+        shown = of_head
+    screen = console()
+    screen.print()
+    screen.print(shown)

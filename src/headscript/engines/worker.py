@@ -137,7 +137,7 @@ class Worker:
         from headscript.models import load_model
 
         device = "cuda" if self._post.gpu and torch.cuda.is_available() else "cpu"
-        model = load_model(self._post.model or self._run.config.model, device=device)
+        model = load_model(self._post.model or self._run.model_name, device=device)
         check_model(self._run, model)
         return model
 

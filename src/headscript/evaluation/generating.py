@@ -148,7 +148,7 @@ class Comparison:
         self.prefix_consistent = all(p.prefix_consistent for p in (*own.values(), *edited.values()))
         """Whether no program looks ahead; where one does, nothing here is a prediction."""
         if not isinstance(model, Model):
-            model = load_model(model or run.config.model, on_event=on_event)
+            model = load_model(model or run.model_name, on_event=on_event)
         check_model(run, model)
         self._run, self.model = run, model
         self._ways: dict[str, Replacement | None] = {

@@ -79,7 +79,7 @@ class HeadscriptLM(HFLM):  # type: ignore[misc]  # the harness has no types
         self.num_cut = 0
         """Answers scored without the beginning of their prompt: the model takes no more tokens."""
         if not isinstance(model, Model):
-            model = load_model(model or run.config.model, device=_device(device))
+            model = load_model(model or run.model_name, device=_device(device))
         check_model(run, model)
         self.source = model
         # The tokenizer is copied, for the harness may add a token to it, and programs count them.

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from headscript.errors import HeadscriptError
+from headscript.evaluation.portrait_files import kept_portrait
 from headscript.heads import Head, parse_heads
-from headscript.language import Text
-from headscript.language.text import TextReader
-from headscript.packing import pack_rows
-from headscript.programs import Program
-from headscript.programs.loading import load_program
-from headscript.recording import Recording
 from headscript.results import HeadResult
 from headscript.runs import Run
-from headscript.similarity import iou
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from headscript.language import Text
+    from headscript.programs import Program
 
 NEED_EMBEDDINGS = frozenset({"similarity"})
 """Entries of the vocabulary that look at the model's input embeddings."""
@@ -34,9 +34,9 @@ class Sighting:
     text_id: str
     iou: float
     surfaces: tuple[str, ...]
-    real: Tensor
+    real: NDArray[np.float32]
     """(n, n), the model's own pattern."""
-    predicted: Tensor
+    predicted: NDArray[np.float32]
     """(n, n), the program's."""
 
     def as_json(self) -> dict[str, Any]:
@@ -68,24 +68,36 @@ class Portrait:
 
     head: Head
     scores: HeadResult
-    program: Program | None
-    """As it is in the run's folder now; none where the head is not covered."""
+    file: Path
+    """Where its program is kept."""
+    source: str | None
+    """What is there now; none where the head is not covered."""
+    explanation: str | None
+    constants: dict[str, float] | None
     edited: bool
     """Whether that is another program than the one the scores are of."""
     best: Sighting | None
     """On the test text where it does best; none where the run's recording is gone."""
     worst: Sighting | None
-    note: str
+    note: str = field(default="")
     """Why patterns are missing, or nothing."""
+
+    @cached_property
+    def program(self) -> Program | None:
+        """What the source spells."""
+        if self.source is None:
+            return None
+        from headscript.programs.loading import read_program
+
+        return read_program(self.source, self.file.stem, str(self.file))
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
-        program = self.program
         return {
             "head": str(self.head),
-            "source": None if program is None else program.source,
-            "explanation": None if program is None else program.explanation,
-            "constants": None if program is None else dict(program.constants),
+            "source": self.source,
+            "explanation": self.explanation,
+            "constants": None if self.constants is None else dict(self.constants),
             "edited": self.edited,
             "scores": self.scores.model_dump(mode="json"),
             "best": None if self.best is None else self.best.as_json(),
@@ -108,8 +120,9 @@ class Portrait:
 def portrait(run: Run, head: Head | str) -> Portrait:
     """Look at one head of a finished run.
 
-    Raises HeadscriptError where the run is not finished or does not have the head, and where the
-    gate refuses the program's file, naming the line.
+    What `explain` has kept of it is read, without torch; where that is not there, or the program
+    was edited since, the program is run. Raises HeadscriptError where the run is not finished or
+    does not have the head, and where the gate refuses the program's file, naming the line.
     """
     if isinstance(head, str):
         chosen = parse_heads(str(Head.parse(head)), run.model.heads_per_layer)
@@ -122,7 +135,17 @@ def portrait(run: Run, head: Head | str) -> Portrait:
         )
     file = run.program_file(head)
     if not file.is_file():
-        return Portrait(head, scores, None, False, None, None, f"no program: {scores.status}")
+        return Portrait(
+            head, scores, file, None, None, None, False, None, None, f"no program: {scores.status}"
+        )
+    kept = kept_portrait(run, head)
+    if kept is not None:
+        best, worst = (None if seen is None else Sighting(*seen) for seen in kept.seen)
+        return Portrait(
+            head, scores, file, kept.source, kept.explanation, kept.constants, False, best, worst
+        )
+    from headscript.programs.loading import load_program
+
     program = load_program(file)
     best = worst = None
     note = ""
@@ -131,15 +154,30 @@ def portrait(run: Run, head: Head | str) -> Portrait:
     except HeadscriptError as error:
         note = f"no patterns: {error}"
     edited = scores.program_key not in (None, program.key)
-    return Portrait(head, scores, program, edited, best, worst, note)
+    return Portrait(
+        head,
+        scores,
+        file,
+        program.source,
+        program.explanation,
+        dict(program.constants),
+        edited,
+        best,
+        worst,
+        note,
+    )
 
 
 def _sightings(
     run: Run, head: Head, program: Program, ids: list[str | None]
 ) -> list[Sighting | None]:
+    from headscript.packing import pack_rows
+    from headscript.recording import Recording
+    from headscript.similarity import iou
+
     recording = Recording.open(run.recording_folder("test"))
-    numbers = {text.id: number for number, text in enumerate(run.texts("test"))}
     texts = run.texts("test")
+    numbers = {text.id: number for number, text in enumerate(texts)}
     read = RunReader(run, program.entries)
     sightings: list[Sighting | None] = []
     for text_id in ids:
@@ -151,7 +189,11 @@ def _sightings(
         text = read(texts[number].token_ids)
         predicted = program(text).detach()
         similarity = iou(pack_rows(predicted, text.causal), pack_rows(real, text.causal))
-        sightings.append(Sighting(text_id, float(similarity), text.surfaces, real, predicted))
+        sightings.append(
+            Sighting(
+                text_id, float(similarity), text.surfaces, real.numpy(), predicted.float().numpy()
+            )
+        )
     return sightings
 
 
@@ -163,13 +205,14 @@ class RunReader:
     """
 
     def __init__(self, run: Run, entries: Set[str]) -> None:
+        from headscript.language.text import TextReader
         from headscript.models.loading import read_tokenizer
 
-        table: Tensor | None = None
+        table = None
         if entries & NEED_EMBEDDINGS:
             from headscript.models import load_model
 
-            embeddings: Any = load_model(run.config.model).network.get_input_embeddings()
+            embeddings: Any = load_model(run.model_name).network.get_input_embeddings()
             table = embeddings.weight.detach()
         tokenizer = read_tokenizer(run.tokenizer_folder)
         self._read = TextReader(tokenizer, causal=run.model.causal, embedding_table=table)
@@ -179,5 +222,5 @@ class RunReader:
         return self._read(token_ids)
 
 
-def _rounded(pattern: Tensor) -> list[list[float]]:
+def _rounded(pattern: NDArray[np.float32]) -> list[list[float]]:
     return [[round(weight, 4) for weight in row] for row in pattern.tolist()]

@@ -71,6 +71,7 @@ def evaluate_run(
         from headscript.evaluation.harness import assignments, refuse_encoder
 
         refuse_encoder(run)
+        run.require_model()
         version = run.versions()[-1] if programs is None else programs
         order = default_order(run, version) if order is None else order
         assigned = assignments(run, fractions, version, order)
@@ -225,7 +226,7 @@ class _Respondent:
         from headscript.evaluation.harness import HeadscriptLM
 
         if self._lm is None:
-            asked = self._model or self._run.config.model
+            asked = self._model or self._run.model_name
             self._on_event(Event("loading", 0, 0, f"loading {asked}"))
         elif self._lm.assignments == assigned:
             return self._lm

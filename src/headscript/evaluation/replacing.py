@@ -124,7 +124,7 @@ def replacement_curve(
     version = run.versions()[-1] if version is None else version
     programs = run.programs(version)
     if not isinstance(model, Model):
-        model = load_model(model or run.config.model, on_event=on_event)
+        model = load_model(model or run.model_name, on_event=on_event)
     check_model(run, model)
     check_assignment(model, programs, allow_inconsistent=allow_inconsistent)
     texts, seen = _texts(run, model, documents, max_texts, max_tokens)

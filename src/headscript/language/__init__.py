@@ -21,7 +21,8 @@ from headscript.language.functions import (
 )
 from headscript.language.gate import GateError, check_expression, check_program
 from headscript.language.text import Text, read_text, token_surfaces
-from headscript.language.vocabulary import VOCABULARY, VOCABULARY_VERSION, Entry, Vocabulary
+from headscript.language.vocabulary import VOCABULARY, Entry, Vocabulary
+from headscript.versions import VOCABULARY_VERSION
 
 __all__ = [
     "VOCABULARY",

@@ -12,6 +12,7 @@ from headscript.language.text import Text
 
 relation = partial(vocabulary.relation, by_row=True)
 of_key = partial(relation, of_key=True)
+of_places = partial(relation, of_places=True)
 
 
 def _query_index(text: Text) -> Tensor:
@@ -23,8 +24,9 @@ def _key_index(text: Text) -> Tensor:
 
 
 def _along_queries(text: Text, key_flags: Tensor) -> Tensor:
-    """(n,) of keys as (query, key)."""
-    return key_flags[None, :].expand(len(text) - text.first_query, len(text))
+    """(..., n) of keys as (..., query, key)."""
+    rows = len(text) - text.first_query
+    return key_flags[..., None, :].expand(*key_flags.shape[:-1], rows, len(text))
 
 
 def _in_pairs(text: Text, values: Tensor) -> Tensor:
@@ -76,12 +78,12 @@ def at(text: Text, place: int) -> Tensor:
     return _along_queries(text, torch.arange(len(text)) == place)
 
 
-@relation("The key is the query itself.", group="position", phrase="the token itself")
+@of_places("The key is the query itself.", group="position", phrase="the token itself")
 def itself(text: Text) -> Tensor:
     return _query_index(text) == _key_index(text)
 
 
-@relation(
+@of_places(
     "How many tokens lie from key to query, as a positive number in either direction.",
     group="position",
     phrase="distance",
@@ -90,7 +92,7 @@ def distance(text: Text) -> Tensor:
     return (_query_index(text) - _key_index(text)).abs().float()
 
 
-@relation(
+@of_places(
     "The key is k tokens before the query.",
     parameters=("k",),
     group="position",
@@ -100,7 +102,7 @@ def previous(text: Text, k: int = 1) -> Tensor:
     return _query_index(text) - _key_index(text) == k
 
 
-@relation(
+@of_places(
     "The key is k tokens after the query (encoders).",
     parameters=("k",),
     group="position",
@@ -110,7 +112,7 @@ def following(text: Text, k: int = 1) -> Tensor:
     return _key_index(text) - _query_index(text) == k
 
 
-@relation(
+@of_places(
     "Key and query are at most k tokens apart.",
     parameters=("k",),
     group="position",
@@ -120,7 +122,7 @@ def within(text: Text, k: int) -> Tensor:
     return text.distance <= k
 
 
-@relation("The key comes before the query.", group="position", phrase="earlier tokens")
+@of_places("The key comes before the query.", group="position", phrase="earlier tokens")
 def earlier(text: Text) -> Tensor:
     return _key_index(text) < _query_index(text)
 
@@ -236,12 +238,13 @@ def sentence_start(text: Text) -> Tensor:
     parameters=("property",),
     group="latest and earliest",
     phrase="the latest of {property}",
+    many=True,
 )
 def latest(text: Text, property: Tensor) -> Tensor:
     flags = property.bool()
     place = torch.where(flags, torch.arange(len(text)), torch.full((len(text),), -1))
-    latest_place = text.of_queries(place.cummax(0).values)
-    return latest_place == torch.where(flags, place, torch.full_like(place, -2))
+    latest_place = text.of_queries(place.cummax(-1).values)
+    return latest_place == torch.where(flags, place, torch.full_like(place, -2))[..., None, :]
 
 
 @of_key(
@@ -249,10 +252,11 @@ def latest(text: Text, property: Tensor) -> Tensor:
     parameters=("property", "k"),
     group="latest and earliest",
     phrase="number {k} of {property}",
+    many=True,
 )
 def nth(text: Text, property: Tensor, k: int) -> Tensor:
     flags = property.bool()
-    return _along_queries(text, flags & (flags.long().cumsum(0) == k))
+    return _along_queries(text, flags & (flags.long().cumsum(-1) == k))
 
 
 @relation(
@@ -260,10 +264,11 @@ def nth(text: Text, property: Tensor, k: int) -> Tensor:
     parameters=("property",),
     group="latest and earliest",
     phrase="count of {property} between",
+    many=True,
 )
 def between(text: Text, property: Tensor) -> Tensor:
-    count = property.float().cumsum(0)
-    return (text.of_queries(count) - count[None, :]).abs()
+    count = property.float().cumsum(-1)
+    return (text.of_queries(count) - count[..., None, :]).abs()
 
 
 @relation(
@@ -271,10 +276,11 @@ def between(text: Text, property: Tensor) -> Tensor:
     parameters=("property",),
     group="latest and earliest",
     phrase="tokens before {property}",
+    many=True,
 )
 def before(text: Text, property: Tensor) -> Tensor:
     flags = property.bool()
-    ahead = torch.cat([flags[1:], torch.zeros_like(flags[:1])])
+    ahead = torch.cat([flags[..., 1:], torch.zeros_like(flags[..., :1])], -1)
     if not text.causal:
         return _along_queries(text, ahead)
     return _along_queries(text, ahead) & (_key_index(text) < _query_index(text))

@@ -106,14 +106,22 @@ class Text:
         return slice(self.first_query, len(self))
 
     def of_queries(self, values: Tensor) -> Tensor:
-        """A token property (n,) seen from the queries: (rows, 1)."""
-        return values[self.first_query :, None]
+        """A token property (..., n) seen from the queries: (..., rows, 1)."""
+        return values[..., self.first_query :, None]
 
     def remember(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         """The value kept under `key`, computed at the first asking."""
         if key not in self._values:
             self._values[key] = compute()
         return self._values[key]
+
+    def keep(self, key: Hashable, value: Any) -> None:
+        """Keep a value that `remember` would compute, where it is known already."""
+        self._values[key] = value
+
+    def kept(self, key: Hashable) -> Any:
+        """The value kept under `key`; None where there is none."""
+        return self._values.get(key)
 
     def forget(self) -> None:
         """Drop all values kept; worth doing between texts when many programs look at each."""

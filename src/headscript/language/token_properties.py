@@ -491,6 +491,7 @@ def in_quote(text: Text) -> Tensor:
     group="structure",
     phrase="tokens after {property}",
     reach=1,
+    many=True,
 )
 def after(text: Text, property: Tensor) -> Tensor:
-    return torch.cat([torch.zeros_like(property[:1]), property[:-1]])
+    return torch.cat([torch.zeros_like(property[..., :1]), property[..., :-1]], -1)

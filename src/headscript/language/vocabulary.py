@@ -16,9 +16,6 @@ from typing import Any, Literal
 
 from headscript.errors import HeadscriptError
 
-VOCABULARY_VERSION = 1
-"""Grows when an entry changes its meaning or is removed; a run says which one it was made with."""
-
 Kind = Literal["token property", "relation", "function"]
 
 
@@ -46,6 +43,11 @@ class Entry:
     """Whether a relation computes only the rows that `text.rows` asks for; others are cut."""
     of_key: bool = False
     """Whether a relation is alike for all queries, as `first` is."""
+    of_places: bool = False
+    """Whether a relation follows from the places of query and key alone, as `distance` does."""
+    many: bool = False
+    """Whether it takes several token properties at once, (..., n), and gives a value of each; a
+    relation computes only the rows asked for."""
 
 
 class Vocabulary:
@@ -125,6 +127,7 @@ def token_property(
     prefix_consistent: bool = True,
     group: str = "",
     reach: int | None = None,
+    many: bool = False,
     register: Vocabulary = VOCABULARY,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as a token property: (text, *arguments) -> (n,) bool or float."""
@@ -137,6 +140,7 @@ def token_property(
         prefix_consistent=prefix_consistent,
         group=group,
         reach=reach,
+        many=many,
     )
 
 
@@ -149,6 +153,8 @@ def relation(
     group: str = "",
     by_row: bool = False,
     of_key: bool = False,
+    of_places: bool = False,
+    many: bool = False,
     register: Vocabulary = VOCABULARY,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as a relation: (text, *arguments) -> (query, key) bool or float."""
@@ -162,6 +168,8 @@ def relation(
         group=group,
         by_row=by_row,
         of_key=of_key,
+        of_places=of_places,
+        many=many,
     )
 
 

@@ -180,7 +180,7 @@ class Bank:
         self._properties = Properties()
         self._query = Products(self._properties)
         self._key = Products(self._properties)
-        self._relation = Relations()
+        self._relation = Relations(self._properties)
         self._addends = [self._read(index, causal) for index in range(len(self.programs))]
         self._grows = all(program.prefix_consistent for program in self.programs)
 
@@ -208,16 +208,19 @@ class Bank:
                 group.sums.setdefault(relation, {}).setdefault(place, []).append(addend)
         return group
 
-    def features(self, texts: Sequence[Text], before: Features | None = None) -> Features:
+    def features(
+        self, texts: Sequence[Text], before: Features | None = None, *, padded: int = 1
+    ) -> Features:
         """Compute what the programs need of texts, each once.
 
         Rows are those from each text's `first_query` on. Texts that go on from `before` only have
-        the keys computed that are new; the others are taken from there.
+        the keys computed that are new; the others are taken from there. Rows and keys are padded by
+        zeros to a multiple of `padded`.
         """
         if not self._grows:  # what is known of a token may change with later ones
             before = None
-        longest = max(len(text) for text in texts)
-        rows = max(len(text) - text.first_query for text in texts)
+        longest = -(-max(len(text) for text in texts) // padded) * padded
+        rows = -(-max(len(text) - text.first_query for text in texts) // padded) * padded
         query = torch.zeros(len(texts), len(self._query), rows)
         key = torch.zeros(len(texts), len(self._key), longest)
         relation = torch.zeros(len(texts), len(self._relation), rows, longest)

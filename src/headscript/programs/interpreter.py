@@ -78,6 +78,8 @@ class Part:
     """Of a sum of constants times fixed features: these."""
     reach: int | None = None
     """Of a fixed token property: how many tokens back it looks, None as far as the first."""
+    named: Part | None = None
+    """Of a name: what it stands for. It has no `parts`, since names within names multiply them."""
 
     def as_factors(self) -> Factors:
         """What a fixed value a pair is a product of; itself where that is not known."""
@@ -146,6 +148,7 @@ class Plan:
                     evaluate=_kept(part, as_float=False),
                     node=value,
                     parts=(),
+                    named=part,
                 )
             else:
                 self._assignments.append((name, part))
@@ -175,11 +178,11 @@ class Plan:
         return _failing(self._result, scope)
 
 
-def plan_expression(node: ast.expr) -> Callable[[Text], Any]:
-    """A checked expression without constants, as a function of the text."""
+def plan_expression(node: ast.expr) -> tuple[Callable[[Text], Any], int | None]:
+    """A checked expression without constants, as a function of the text, and its reach."""
     part = _build(node, {})
     evaluate = _kept(part, as_float=False)
-    return lambda text: evaluate(Scope(text, {}))
+    return lambda text: evaluate(Scope(text, {})), part.reach
 
 
 def _log_linear(result: Part) -> LogLinear | None:

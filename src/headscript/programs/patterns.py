@@ -1,37 +1,56 @@
 """The patterns of many programs on many texts, packed; a program that fails spoils no other.
 
-Programs are put into banks, so that what they share is computed once a text. A bank gives all or
-nothing: where a program of it fails, that one is found, and kept out of banks from then on.
+Programs are put into banks, so that what they share is computed once a text. Compiled code, where
+it can be had, evaluates those that are log-linear, while the features of the next texts are made
+ready. A program that gives no pattern is evaluated alone, which says why, and is kept out of banks
+from then on; where features cannot be computed, all programs of the bank are evaluated alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headscript.errors import HeadscriptError
+from headscript.kernels import available
 from headscript.language import Text
 from headscript.packing import num_cells, pack_rows
 from headscript.programs.bank import Bank, Group
 from headscript.programs.program import Program
 
+if TYPE_CHECKING:
+    from headscript.kernels.loglinear import Sums
+
 _BATCH_CELLS = 8_000  # query-key pairs of the texts that are taken at once, padding included
 _BANK_CELLS = 20_000_000  # pairs of the longest text times programs of a bank
 _GROUP_CELLS = 1_500_000  # pairs of a batch times programs that are held unpacked: fits a cache
-_MOST = 512  # programs of a bank
+_MOST = 1024  # programs of a bank
 _ERRORS = (HeadscriptError, RuntimeError, TypeError, ValueError, ArithmeticError, IndexError)
+
+Places = list[int]
+"""Of programs among all."""
 
 
 @dataclass
 class _Shelf:
     """A bank and the places of its programs among all."""
 
-    places: list[int]
+    places: Places
     bank: Bank
-    groups: list[Group]
+    sums: Sums | None = None
+    """The addends of those that are log-linear, for compiled code, ..."""
+    summed: Places = field(default_factory=list)
+    """... whose places these are; the others are evaluated alone."""
+    groups: list[Group] = field(default_factory=list)
+    """Where there is no compiled code."""
 
 
 class Patterns:
@@ -51,22 +70,46 @@ class Patterns:
         and what they keep is dropped.
         """
         longest = max((len(text) for text in texts), default=1)
-        for batch in _batches(texts):
-            found = self._batch([texts[number] for number in batch], longest)
-            yield from zip(batch, found, strict=True)
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:
+            begun: Callable[[], Iterator[tuple[int, Tensor]]] | None = None
+            for batch in _batches(texts):
+                # Made ready while the patterns of the batch before are written.
+                following = self._begin(texts, batch, longest, pool)
+                if begun is not None:
+                    yield from begun()
+                begun = following
+            if begun is not None:
+                yield from begun()
 
-    def _batch(self, texts: list[Text], longest: int) -> list[Tensor]:
-        cells = [num_cells(len(text), text.causal) for text in texts]
-        found = [torch.zeros(len(self.programs), number) for number in cells]
-        self._one_by_one(sorted(self.failures), texts, found)
+    def _begin(
+        self,
+        texts: Sequence[Text],
+        numbers: list[int],
+        longest: int,
+        pool: ThreadPoolExecutor | None,
+    ) -> Callable[[], Iterator[tuple[int, Tensor]]]:
+        """Begin the patterns on some texts; what is returned waits for them."""
+        batch = [texts[number] for number in numbers]
+        cells = [num_cells(len(text), text.causal) for text in batch]
+        found = [torch.empty(len(self.programs), number) for number in cells]
+        alone: set[int] = set()
+        begun: list[Callable[[], Places]] = []
         for shelf in self._filled_shelves(longest):
             try:
-                _together(shelf, texts, found)
+                begun.append(_together(shelf, batch, found, pool))
             except _ERRORS:
-                self._one_by_one(shelf.places, texts, found)
-        for text in texts:
-            text.forget()
-        return found
+                alone.update(shelf.places)
+
+        def ended() -> Iterator[tuple[int, Tensor]]:
+            for end in begun:
+                alone.update(end())
+            self._one_by_one(sorted(alone | self.failures.keys()), batch, found)
+            for text in batch:
+                text.forget()
+            return zip(numbers, found, strict=True)
+
+        return ended
 
     def _one_by_one(self, places: Sequence[int], texts: list[Text], found: list[Tensor]) -> None:
         for place in places:
@@ -89,17 +132,79 @@ class Patterns:
             for begin in range(0, len(places), number):
                 chosen = places[begin : begin + number]
                 bank = Bank([self.programs[place] for place in chosen], causal=self._causal)
-                held = max(8, _GROUP_CELLS // max(_BATCH_CELLS, longest**2))
-                groups = [
-                    bank.group(range(first, min(first + held, len(chosen))))
-                    for first in range(0, len(chosen), held)
-                ]
-                self._shelves.append(_Shelf(chosen, bank, groups))
+                self._shelves.append(_shelf(chosen, bank, longest))
         return self._shelves
 
 
+def _shelf(places: Places, bank: Bank, longest: int) -> _Shelf:
+    if available("numba") is None:
+        group = bank.group(range(len(places)))
+        single = set(group.one_by_one)
+        summed = [place for number, place in enumerate(places) if number not in single]
+        return _Shelf(places, bank, _sums(bank, group), summed)
+    held = max(8, _GROUP_CELLS // max(_BATCH_CELLS, longest**2))
+    groups = [
+        bank.group(range(first, min(first + held, len(places))))
+        for first in range(0, len(places), held)
+    ]
+    return _Shelf(places, bank, groups=groups)
+
+
+def _sums(bank: Bank, group: Group) -> Sums:
+    """The addends of the log-linear programs of a group, one program after the other."""
+    from headscript.kernels.loglinear import Sums
+
+    of_program: dict[int, list[tuple[int, int, int, int, int]]] = {}
+    for relation, of_relation in sorted(group.sums.items()):
+        for place, addends in of_relation.items():
+            of_program.setdefault(place, []).extend((relation, *addend) for addend in addends)
+    together = [addend for _, of_one in sorted(of_program.items()) for addend in of_one]
+    counts = [len(of_one) for _, of_one in sorted(of_program.items())]
+    columns: NDArray[np.int32] = np.array(together, np.int32).reshape(-1, 5).T.copy()
+    relations, queries, keys, constant, sign = columns
+    constants = torch.cat([bank.constants(), torch.ones(1)]).numpy()
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Sums(starts, queries, keys, relations, constants[constant] * sign.astype(np.float32))
+
+
 @torch.no_grad()
-def _together(shelf: _Shelf, texts: list[Text], found: list[Tensor]) -> None:
+def _together(
+    shelf: _Shelf, texts: list[Text], found: list[Tensor], pool: ThreadPoolExecutor | None
+) -> Callable[[], Places]:
+    """Begin the patterns of a shelf; what is returned waits, and says which want another try."""
+    if shelf.sums is None:
+        _by_groups(shelf, texts, found)
+        return list
+    from headscript.kernels.loglinear import LANES, fill
+
+    features = shelf.bank.features(texts, padded=LANES)
+    places = np.array(shelf.summed, np.int64)
+    threads = torch.get_num_threads()
+    begun = [
+        fill(
+            shelf.sums,
+            features.query[row],
+            features.key[row],
+            features.relation[row],
+            len(text),
+            text.causal,
+            places,
+            found[row],
+            pool,
+            threads,
+        )
+        for row, text in enumerate(texts)
+    ]
+
+    def ended() -> Places:
+        broken = np.logical_or.reduce([end() for end in begun])
+        return [*places[broken].tolist(), *sorted({*shelf.places} - {*shelf.summed})]
+
+    return ended
+
+
+def _by_groups(shelf: _Shelf, texts: list[Text], found: list[Tensor]) -> None:
+    """The patterns of a shelf, a group of programs at a time."""
     features = shelf.bank.features(texts)
     for group in shelf.groups:
         patterns = shelf.bank.patterns(group, features)

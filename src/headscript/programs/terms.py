@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -76,11 +76,16 @@ class Expression:
 
     tree: ast.expr
     shape: Shape
-    is_condition: bool
-    """Whether its values are true or false, not numbers."""
     entries: frozenset[str]
     prefix_consistent: bool
+    reach: int | None
+    """Of a token property: how many tokens back it looks, None as far as the first."""
     evaluate: Callable[[Text], Any]
+
+    @cached_property
+    def is_condition(self) -> bool:
+        """Whether its values are true or false, not numbers."""
+        return _is_condition(self.evaluate)
 
     def __call__(self, text: Text) -> Tensor:
         """Its value on a text: (n,) for a token property, (query, key) for a relation."""
@@ -93,13 +98,13 @@ class Expression:
 def parse_expression(source: str) -> Expression:
     """The expression that a source spells; raises GateError for what is not allowed."""
     tree, checker = check_expression(source)
-    evaluate = plan_expression(tree)
+    evaluate, reach = plan_expression(tree)
     return Expression(
         tree=tree,
         shape=checker.shape(tree),
-        is_condition=_is_condition(evaluate),
         entries=frozenset(checker.entries),
         prefix_consistent=checker.prefix_consistent,
+        reach=reach,
         evaluate=evaluate,
     )
 
