@@ -175,7 +175,8 @@ def _together(
     if shelf.sums is None:
         _by_groups(shelf, texts, found)
         return list
-    from headscript.kernels.loglinear import LANES, fill
+    from headscript.kernels.loglinear import fill
+    from headscript.kernels.vectors import LANES
 
     features = shelf.bank.features(texts, padded=LANES)
     places = np.array(shelf.summed, np.int64)
