@@ -47,6 +47,6 @@ def test_a_batch_is_written_and_waited_for_and_read(
 def test_a_proposer_that_there_is_not_is_refused(
     tmp_path: Path, refused: Callable[..., str]
 ) -> None:
-    command = ["explain", "m", "--texts", "t", "--out", tmp_path / "run", "--proposer"]
+    command = ["explain", "m", "--texts", "stories", "--out", tmp_path / "run", "--proposer"]
     assert "'oracle' is no proposer" in refused(*command, "oracle")
     assert "--explainer" in refused(*command, "llm")

@@ -143,6 +143,6 @@ def _made_with(makers: tuple[Maker, ...]) -> list[tuple[str, str]]:
         rows += [
             ("headscript", f"{maker.headscript}, version {maker.vocabulary} of the vocabulary"),
             ("Python", f"{maker.python}, with {libraries}"),
-            ("machine", f"{maker.system}, {maker.machine}"),
+            ("machine", f"{maker.system.partition('-')[0]}, {maker.machine}"),
         ]
     return rows
