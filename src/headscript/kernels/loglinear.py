@@ -82,19 +82,19 @@ def fill(
 
     Those have a row in which a score is NaN or infinite, or none is finite; what was written for
     them means nothing. Features are contiguous, and padded to a multiple of `LANES` by finite
-    numbers. With a `pool` the work is shared out to its threads and goes on after the call.
+    numbers; those of queries and of keys may be one array. In a decoder, what is above the tiles on
+    the diagonal is not read. With a `pool` the work is shared out to its threads and goes on after
+    the call.
     """
     features = query.numpy(), key.numpy(), relation.numpy()
     blocks = key.shape[1] // LANES
-    live = (
-        np.empty((len(query), blocks), np.int32),
-        np.empty((len(key), blocks), np.int32),
-        np.empty((len(relation), blocks, blocks), np.int32),
-    )
-    finite = [
-        look(*pair) for look, *pair in zip((_LIVE, _LIVE, _LIVE_PAIRS), features, live, strict=True)
-    ]
-    if not all(finite):  # zero times what is not finite is not zero
+    of_key = np.empty((len(key), blocks), np.int32)
+    of_query = of_key if query is key else np.empty((len(query), blocks), np.int32)
+    live = of_query, of_key, np.empty((len(relation), blocks, blocks), np.int32)
+    finite = _LIVE(features[1], of_key)
+    finite &= query is key or _LIVE(features[0], of_query)
+    finite &= _LIVE_PAIRS(features[2], live[2], causal)
+    if not finite:  # zero times what is not finite is not zero
         for part in live:
             part.fill(1)
     programs = len(places)
@@ -189,12 +189,12 @@ def _live(values: Any, live: Any) -> bool:
     return bool(total < np.inf)
 
 
-def _live_pairs(values: Any, live: Any) -> bool:
-    """The same of (relations, padded, padded), in squares."""
+def _live_pairs(values: Any, live: Any, causal: bool) -> bool:
+    """The same of (relations, padded, padded), in squares; of a decoder in those it looks at."""
     total = np.float32(0)
     for relation in range(values.shape[0]):
         for above in range(live.shape[1]):
-            for block in range(live.shape[2]):
+            for block in range(above + 1 if causal else live.shape[2]):
                 size = np.float32(0)
                 for row in range(above * LANES, (above + 1) * LANES):
                     for lane in range(LANES):
@@ -383,7 +383,9 @@ _WRITE = intrinsic(_write)
 # Sums in any order; not so in `exp`, which rounds by adding and subtracting.
 _ANY_ORDER = {"fastmath": {"reassoc", "nsz"}}
 _LIVE = _compiled("boolean(float32[:, ::1], int32[:, ::1])", _live, **_ANY_ORDER)
-_LIVE_PAIRS = _compiled("boolean(float32[:, :, ::1], int32[:, :, ::1])", _live_pairs, **_ANY_ORDER)
+_LIVE_PAIRS = _compiled(
+    "boolean(float32[:, :, ::1], int32[:, :, ::1], boolean)", _live_pairs, **_ANY_ORDER
+)
 _FILL = _compiled(
     "void(int64[::1], int32[::1], int32[::1], int32[::1], float32[::1], float32[:, ::1], "
     "float32[:, ::1], float32[:, :, ::1], int32[:, ::1], int32[:, ::1], int32[:, :, ::1], int64, "

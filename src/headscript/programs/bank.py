@@ -184,6 +184,11 @@ class Bank:
         self._addends = [self._read(index, causal) for index in range(len(self.programs))]
         self._grows = all(program.prefix_consistent for program in self.programs)
 
+    @property
+    def factors(self) -> tuple[Products, Products, Relations]:
+        """What features are products of: of the query, of the key and of both."""
+        return self._query, self._key, self._relation
+
     def constants(self) -> Tensor:
         """The constants of all programs, one after the other, float32."""
         return torch.tensor(

@@ -10,6 +10,7 @@ import ast
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -22,7 +23,8 @@ _TABLE_BYTES = 128 << 20
 """How much is kept of tokens seen; beyond, the table is begun anew."""
 _PLACES = 512  # tokens of the longest text for which relations of places alone are kept
 _PLACES_STEP = 64
-_FIRST_ROW = "[0]"  # how the name of a relation's first row ends, which is a token property
+FIRST_ROW = "[0]"
+"""How the name of a relation's first row ends, which is a token property."""
 
 
 class Reading:
@@ -85,6 +87,10 @@ class Properties:
             self.note_calls(part)
         return self._numbers[part.canonical]
 
+    def part(self, number: int) -> Part:
+        """The property of that number."""
+        return self._parts[number - 1]
+
     def note_calls(self, part: Part) -> None:
         """Have what is computed of token properties within a part done in one go with its like."""
         if part.canonical in self._seen:
@@ -100,7 +106,7 @@ class Properties:
         if entry.many and part.parts and part.parts[0].reach == 0:
             literals = tuple(literal_value(argument) for argument in node.args[1:])
             calls = self._noted.setdefault((entry.name, literals), {})
-            calls[part.canonical.removesuffix(_FIRST_ROW)] = self.number(part.parts[0])
+            calls[part.canonical.removesuffix(FIRST_ROW)] = self.number(part.parts[0])
 
     def values(self, reading: Reading, count: int) -> Tensor:
         """(1 + properties, count) float32 of a text's last tokens; row 0 is 1."""
@@ -125,7 +131,7 @@ class Properties:
         found = {}
         for (name, literals), noted in self._noted.items():
             entry, names = VOCABULARY.require(name), list(noted)
-            row = _FIRST_ROW if entry.kind == "relation" else ""
+            row = FIRST_ROW if entry.kind == "relation" else ""
             own = [(self._numbers.get(name + row), place) for place, name in enumerate(names)]
             asked = [(number, place) for number, place in own if number is not None]
             found[name, literals] = _Calls(
@@ -182,6 +188,11 @@ class Products:
     def __len__(self) -> int:
         return len(self._factors)
 
+    @property
+    def parts(self) -> list[tuple[Part, ...]]:
+        """The properties that each is a product of."""
+        return [tuple(map(self._properties.part, factors)) for factors in self._factors]
+
     def place(self, parts: Sequence[Part]) -> int:
         """The number of a product."""
         factors = tuple(sorted(self._properties.number(part) for part in parts))
@@ -221,6 +232,11 @@ class Relations:
 
     def __len__(self) -> int:
         return len(self._factors)
+
+    @property
+    def parts(self) -> list[tuple[Part, ...]]:
+        """The values of pairs that each is a product of."""
+        return list(self._factors)
 
     def place(self, parts: Sequence[Part]) -> int:
         """The number of a product."""
@@ -304,8 +320,15 @@ def _follows_from_places(part: Part) -> bool:
     return bool(part.parts) and all(map(_follows_from_places, part.parts))
 
 
-class _TokenTable:
-    """The values of properties that follow from a token alone, a row a token seen."""
+def token_keys(text: Text, start: int = 0) -> list[Hashable]:
+    """All that a token alone can say, of the tokens from `start` on."""
+    ids = text.token_ids[start:].tolist()
+    sizes = repeat(text.vocabulary_size, len(ids))
+    return list(zip(text.surfaces[start:], ids, text.special[start:], sizes, strict=True))
+
+
+class AloneValues:
+    """Computes properties that follow from a token alone."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._columns_of: dict[str, list[int]] = {}
@@ -317,6 +340,23 @@ class _TokenTable:
                 self._computed.append((column, part))
             for token in tokens or ():
                 self._columns_of.setdefault(token, []).append(column)
+
+    def write(self, tokens: Text, into: Tensor) -> None:
+        """Write (tokens, properties); the tokens need not follow each other."""
+        into.zero_()
+        for row, surface in enumerate(tokens.surfaces):
+            if columns := self._columns_of.get(surface):
+                into[row, columns] = 1
+        scope = Scope(tokens, {})
+        for column, part in self._computed:
+            into[:, column] = part.evaluate(scope)
+
+
+class _TokenTable:
+    """The values of properties that follow from a token alone, a row a token seen."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._alone = AloneValues(parts)
         self._seen: dict[Hashable, int] = {}
         self._table = torch.zeros(256, len(parts))
         self._most = max(256, _TABLE_BYTES // (4 * max(1, len(parts))))
@@ -324,15 +364,7 @@ class _TokenTable:
     def values(self, text: Text, count: int) -> Tensor:
         """(properties, count) of a text's last tokens."""
         start = len(text) - count
-        keys: list[Hashable] = [
-            (surface, token_id, special, text.vocabulary_size)
-            for surface, token_id, special in zip(
-                text.surfaces[start:],
-                text.token_ids[start:].tolist(),
-                text.special[start:],
-                strict=True,
-            )
-        ]
+        keys = token_keys(text, start)
         new = {key: place for place, key in enumerate(keys, start) if key not in self._seen}
         if new and len(self._seen) + len(new) > self._most:
             self._seen.clear()
@@ -350,14 +382,7 @@ class _TokenTable:
                 larger = torch.zeros(max(needed, 2 * len(self._table)), self._table.shape[1])
                 larger[:known] = self._table[:known]
                 self._table = larger
-            added = self._table[known:needed]
-            added.zero_()
-            for row, surface in enumerate(tokens.surfaces):
-                if columns := self._columns_of.get(surface):
-                    added[row, columns] = 1
-            scope = Scope(tokens, {})
-            for column, part in self._computed:
-                added[:, column] = part.evaluate(scope)
+            self._alone.write(tokens, self._table[known:needed])
         self._seen.update((key, known + row) for row, key in enumerate(new))
 
 

@@ -28,6 +28,7 @@ from headscript.programs.program import Program
 
 if TYPE_CHECKING:
     from headscript.kernels.loglinear import Sums
+    from headscript.programs.derived_features import DerivedFeatures, Space
 
 _BATCH_CELLS = 8_000  # query-key pairs of the texts that are taken at once, padding included
 _BANK_CELLS = 20_000_000  # pairs of the longest text times programs of a bank
@@ -45,10 +46,14 @@ class _Shelf:
 
     places: Places
     bank: Bank
+    derived: DerivedFeatures | None = None
+    """Their features, for compiled code, ..."""
     sums: Sums | None = None
-    """The addends of those that are log-linear, for compiled code, ..."""
-    summed: Places = field(default_factory=list)
-    """... whose places these are; the others are evaluated alone."""
+    """... the addends of those that are log-linear, ..."""
+    summed: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """... whose places these are ..."""
+    single: Places = field(default_factory=list)
+    """... and those of the others, which are evaluated alone."""
     groups: list[Group] = field(default_factory=list)
     """Where there is no compiled code."""
 
@@ -138,10 +143,21 @@ class Patterns:
 
 def _shelf(places: Places, bank: Bank, longest: int) -> _Shelf:
     if available("numba") is None:
+        from headscript.kernels.loglinear import Sums
+        from headscript.programs.derived_features import DerivedFeatures
+
         group = bank.group(range(len(places)))
-        single = set(group.one_by_one)
-        summed = [place for number, place in enumerate(places) if number not in single]
-        return _Shelf(places, bank, _sums(bank, group), summed)
+        single = [places[number] for number in group.one_by_one]
+        summed = np.array(sorted({*places} - {*single}), np.int64)
+        starts, addends = _addends(group)
+        relations, queries, keys, constant, sign = addends.T
+        derived = DerivedFeatures(
+            bank, list(zip(relations.tolist(), queries.tolist(), keys.tolist(), strict=True))
+        )
+        constants = torch.cat([bank.constants(), torch.ones(1)]).numpy()
+        weights = constants[constant] * sign.astype(np.float32)
+        sums = Sums(starts, derived.query, derived.key, derived.relation, weights)
+        return _Shelf(places, bank, derived, sums, summed, single)
     held = max(8, _GROUP_CELLS // max(_BATCH_CELLS, longest**2))
     groups = [
         bank.group(range(first, min(first + held, len(places))))
@@ -150,21 +166,19 @@ def _shelf(places: Places, bank: Bank, longest: int) -> _Shelf:
     return _Shelf(places, bank, groups=groups)
 
 
-def _sums(bank: Bank, group: Group) -> Sums:
-    """The addends of the log-linear programs of a group, one program after the other."""
-    from headscript.kernels.loglinear import Sums
+def _addends(group: Group) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The addends of the log-linear programs of a group, one program after the other.
 
+    Where each program's begin, and of each its relation, query, key, constant and sign.
+    """
     of_program: dict[int, list[tuple[int, int, int, int, int]]] = {}
     for relation, of_relation in sorted(group.sums.items()):
         for place, addends in of_relation.items():
             of_program.setdefault(place, []).extend((relation, *addend) for addend in addends)
     together = [addend for _, of_one in sorted(of_program.items()) for addend in of_one]
     counts = [len(of_one) for _, of_one in sorted(of_program.items())]
-    columns: NDArray[np.int32] = np.array(together, np.int32).reshape(-1, 5).T.copy()
-    relations, queries, keys, constant, sign = columns
-    constants = torch.cat([bank.constants(), torch.ones(1)]).numpy()
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Sums(starts, queries, keys, relations, constants[constant] * sign.astype(np.float32))
+    return starts, np.array(together, np.int32).reshape(-1, 5)
 
 
 @torch.no_grad()
@@ -172,36 +186,49 @@ def _together(
     shelf: _Shelf, texts: list[Text], found: list[Tensor], pool: ThreadPoolExecutor | None
 ) -> Callable[[], Places]:
     """Begin the patterns of a shelf; what is returned waits, and says which want another try."""
-    if shelf.sums is None:
+    derived = shelf.derived
+    if derived is None:
         _by_groups(shelf, texts, found)
         return list
-    from headscript.kernels.loglinear import fill
-    from headscript.kernels.vectors import LANES
-
-    features = shelf.bank.features(texts, padded=LANES)
-    places = np.array(shelf.summed, np.int64)
-    threads = torch.get_num_threads()
-    begun = [
-        fill(
-            shelf.sums,
-            features.query[row],
-            features.key[row],
-            features.relation[row],
-            len(text),
-            text.causal,
-            places,
-            found[row],
-            pool,
-            threads,
-        )
-        for row, text in enumerate(texts)
-    ]
+    ends, spaces = [], []
+    if pool is None:
+        for text, out in zip(texts, found, strict=True):
+            space = derived.of(text)
+            ends.append(_filled(shelf, text, space, out, None))
+            derived.release([space])
+    else:  # all are there before the first pattern is written, in case that one cannot be had
+        spaces = [derived.of(text) for text in texts]
+        for text, space, out in zip(texts, spaces, found, strict=True):
+            ends.append(_filled(shelf, text, space, out, pool))
 
     def ended() -> Places:
-        broken = np.logical_or.reduce([end() for end in begun])
-        return [*places[broken].tolist(), *sorted({*shelf.places} - {*shelf.summed})]
+        broken = np.logical_or.reduce([end() for end in ends])
+        derived.release(spaces)
+        return [*shelf.summed[broken].tolist(), *shelf.single]
 
     return ended
+
+
+def _filled(
+    shelf: _Shelf, text: Text, space: Space, out: Tensor, pool: ThreadPoolExecutor | None
+) -> Callable[[], NDArray[np.bool_]]:
+    """Begin to write patterns on one text; what is returned waits, and says which are none."""
+    from headscript.kernels.loglinear import fill
+
+    assert shelf.sums is not None
+    assert shelf.derived is not None
+    return fill(
+        shelf.sums,
+        space.rows,
+        space.rows,
+        space.squares[: shelf.derived.relations],
+        len(text),
+        text.causal,
+        shelf.summed,
+        out,
+        pool,
+        torch.get_num_threads(),
+    )
 
 
 def _by_groups(shelf: _Shelf, texts: list[Text], found: list[Tensor]) -> None:
