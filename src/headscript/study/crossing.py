@@ -64,14 +64,14 @@ def carried(source: Run, target: Run, *, on_event: Listener = ignore) -> dict[st
     }
     texts, recording = bench.of("test")
     seed = target.config.seed
-    chosen = choose(list(fitting.values()), *bench.of("select"), seed=seed, on_event=on_event)
-    sources = list(fitting)
+    sources, candidates = list(fitting), list(fitting.values())
+    chosen = choose(candidates, *bench.of("select"), seed=seed, on_event=on_event)
     same = source.model.weights_hash == target.model.weights_hash
     own = {head: fitting[head] for head in recording.heads if same and head in fitting}
     scores = score_heads(
         recording,
         texts,
-        {head: list(fitting.values())[place] for head, place in chosen.items()},
+        {head: candidates[place] for head, place in chosen.items()},
         own,
         mean_by_position=None,
         seed=seed,
@@ -116,11 +116,7 @@ def choose(
 
 
 def overall(scores: Mapping[Head, HeadScores], kind: str, seed: int) -> dict[str, Any]:
-    """Mean IoU over heads and texts, its interval over texts, and the median head."""
-    return overall_of([getattr(score, kind) for score in scores.values()], seed)
-
-
-def overall_of(by_head: list[list[float]], seed: int) -> dict[str, Any]:
-    """The same of IoUs by head and text."""
+    """Mean IoU over heads and texts of the programs of a kind, and its 95 % interval over texts."""
+    by_head = [getattr(score, kind) for score in scores.values()]
     by_text = [fmean(values) for values in zip(*by_head, strict=True)]
     return {"mean": fmean(by_text), "ci95": bootstrap_interval(by_text, seed=seed)}

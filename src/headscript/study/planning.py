@@ -22,7 +22,7 @@ from headscript.study.steps import Step, steps_of
 REFERENCE = 1.1e11
 """Operations a second of the machine on which the unit costs were measured, by `Speed.here`."""
 
-_SPLIT = {"fit": 0.6, "select": 0.15, "test": 0.25}  # shares of the texts
+_SPLIT = {"fit": 0.6, "select": 0.2, "test": 0.2}  # shares of the texts
 _PROBE = 768  # size of the matrices that are multiplied
 _PROBE_SECONDS = 0.3
 _EFFICIENCY = 0.45  # of a forward pass, beside a product of large matrices
