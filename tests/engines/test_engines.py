@@ -221,11 +221,26 @@ def processes_of(mark: str, command: str = "") -> dict[int, str]:
 
 
 def workers_of(mark: str) -> dict[int, str]:
-    return processes_of(mark, "headscript.engines.worker") | processes_of(mark, "ray::_Actor")
+    """Workers with their state. What one starts has its command line too, until it runs its own."""
+    found = processes_of(mark, "headscript.engines.worker") | processes_of(mark, "ray::_Actor")
+    theirs = {None, *found}
+    return {worker: state for worker, state in found.items() if parent_of(worker) not in theirs}
 
 
-def parent_of(process: int) -> int:
-    return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+def parent_of(process: int) -> int | None:
+    """The process that started one; None once that has ended."""
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return None
+
+
+def environment_of(process: int) -> str:
+    """What it was started with; nothing once it has ended."""
+    try:
+        return Path(f"/proc/{process}/environ").read_text()
+    except OSError:
+        return ""
 
 
 def wait_until_gone(mark: str, seconds: float = 120) -> None:
@@ -271,7 +286,7 @@ def test_what_needs_the_model_is_done_where_there_is_a_gpu(
         shutil.rmtree(run.directory / "recording" / split)
     run_texts, events = run.texts(), list[Event]()
     cluster = request.getfixturevalue("cluster")
-    parents: set[int] = set()
+    parents: set[int | None] = set()
 
     def on_event(event: Event) -> None:
         events.append(event)
@@ -395,7 +410,7 @@ def test_a_worker_that_is_killed_costs_the_item_it_had_in_hand(
             workers = workers_of(mark)
             assert len(workers) <= 2
             for worker in workers:
-                assert KEY not in Path(f"/proc/{worker}/environ").read_text()
+                assert KEY not in environment_of(worker)
             if not killed and len(done) == 2:
                 busy = [worker for worker, state in workers.items() if state == "R"]
                 killed += busy[:1] or workers  # an idle one dies with what it is given next
