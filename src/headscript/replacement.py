@@ -73,11 +73,7 @@ class Replacement:
         }
         self._places = {head: place for place, head in enumerate(programs)}
         self._choose(patterns)
-        uses = {name for program in programs.values() for name in program.entries}
-        table = None
-        if "similarity" in uses:
-            table = model.network.get_input_embeddings().weight.detach().cpu()  # type: ignore[operator]
-        self._read = TextReader(model.tokenizer, causal=model.causal, embedding_table=table)
+        self._read = model.reader(programs.values())
         self._max_tokens = model.max_tokens
         self._history = _History.empty()
         self._features: dict[torch.device, Features] = {}

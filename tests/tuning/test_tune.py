@@ -203,3 +203,17 @@ def test_tuned_programs_go_into_the_model_by_default(own_run):
     assert "as they were tuned" in answer.stdout
     answer = CliRunner().invoke(app, [*arguments, "--replace", "0.5", "--json"])
     assert json.loads(answer.stdout)["order"] == "tuning"
+
+
+def test_the_words_of_a_tuned_program_are_of_the_models_embeddings(own_run):
+    head = min(Run.open(own_run).programs("found"))
+    file = own_run / "programs" / f"{head}.py"
+    file.write_text(
+        "from headscript.language import softmax\n\n\n"
+        "def attend(text, near=9.0, start=0.5):\n"
+        "    return softmax(near * text.similarity + start * text.first)\n"
+    )
+    tune(own_run, settings=QUICK)
+    tuned = Run.open(own_run).programs("tuned")[head]
+    assert tuned.constants["similarity"] != 9.0
+    assert "Mostly looks back more to a token the more alike the embeddings are." in tuned.source

@@ -81,7 +81,7 @@ def keep_portraits(run: Run, rows: Iterable[Mapping[str, Any]]) -> None:
     """
     from safetensors.numpy import save
 
-    from headscript.evaluation.portraits import NEED_EMBEDDINGS
+    from headscript.language.vocabulary import NEED_EMBEDDINGS
     from headscript.programs.loading import load_program
     from headscript.programs.program import Program
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from headscript.language import Text
     from headscript.programs import Program
 
-NEED_EMBEDDINGS = frozenset({"similarity"})
 """Entries of the vocabulary that look at the model's input embeddings."""
 
 
@@ -206,14 +205,14 @@ class RunReader:
 
     def __init__(self, run: Run, entries: Set[str]) -> None:
         from headscript.language.text import TextReader
+        from headscript.language.vocabulary import NEED_EMBEDDINGS
         from headscript.models.loading import read_tokenizer
 
         table = None
         if entries & NEED_EMBEDDINGS:
             from headscript.models import load_model
 
-            embeddings: Any = load_model(run.model_name).network.get_input_embeddings()
-            table = embeddings.weight.detach()
+            table = load_model(run.model_name).embedding_table
         tokenizer = read_tokenizer(run.tokenizer_folder)
         self._read = TextReader(tokenizer, causal=run.model.causal, embedding_table=table)
 

@@ -19,7 +19,6 @@ from headscript.evaluation.sweep import Point, Setting, Sweep
 from headscript.evaluation.tables import score_heads
 from headscript.events import Listener, ignore
 from headscript.heads import Head
-from headscript.language.text import TextReader
 from headscript.models import Model, load_model
 from headscript.programs.freeform import isolation_of
 from headscript.programs.program import Program
@@ -310,8 +309,7 @@ def _ious(
     if not (folder := run.recording_folder("test")).is_dir():
         return {}, None
     recording, seed = Recording.open(folder), run.config.seed
-    table = model.network.get_input_embeddings().weight.detach().cpu()  # type: ignore[operator]
-    read = TextReader(model.tokenizer, causal=True, embedding_table=table)
+    read = model.reader(programs.values())
     sample = read_sample(draw(recording, seed=seed), texts, read, causal=True)
     scores = score_heads(
         recording,

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -17,7 +16,6 @@ from headscript.engines import LOCAL, EngineSettings, open_engine
 from headscript.errors import HeadscriptError
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head, parse_heads
-from headscript.language import read_text
 from headscript.models import Model, load_model, observed
 from headscript.models.probe import run_backbone
 from headscript.packing import check_rows, pack, pack_rows, unpack
@@ -178,8 +176,7 @@ class TextScorer:
         for head in self._heads:
             self._of_layer.setdefault(head.layer, []).append(head)
         self._mean = mean_by_position(run, self._heads, longest)
-        embeddings: Any = model.network.get_input_embeddings()
-        self._table = embeddings.weight.detach().cpu()
+        self._read = model.reader(programs.values())
 
     def __call__(self, number: int, tokens: Sequence[int]) -> TextScores:
         """Show the model a text, and compare layer by layer as it computes.
@@ -187,7 +184,7 @@ class TextScorer:
         `number` is the text's place among all, which its random baselines hang on.
         """
         causal = self._model.causal
-        text = read_text(self._model.tokenizer, tokens, causal=causal, embedding_table=self._table)
+        text = self._read(tokens)
         means = None if self._mean is None else self._mean.packed(len(text))
         # Drawn text by text, so that a text has the same baselines wherever it is scored.
         generator = torch.Generator().manual_seed(self._seed + number)

@@ -13,7 +13,6 @@ from headscript.evaluation.passes import Batch
 from headscript.evaluation.scoring import mean_by_position
 from headscript.evaluation.sweep import PatternsOf
 from headscript.heads import Head
-from headscript.language.text import TextReader
 from headscript.models import Model
 from headscript.packing import unpack
 from headscript.programs.bank import Bank
@@ -42,10 +41,7 @@ class ProgramPatterns:
             self._bank.group(places[start : start + _TOGETHER])
             for start in range(0, len(distinct), _TOGETHER)
         ]
-        table = None
-        if any("similarity" in program.entries for program in distinct.values()):
-            table = model.network.get_input_embeddings().weight.detach().cpu()  # type: ignore[operator]
-        self._read = TextReader(model.tokenizer, causal=model.causal, embedding_table=table)
+        self._read = model.reader(distinct.values())
         self._device = model.device
 
     @torch.no_grad()

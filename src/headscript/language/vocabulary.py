@@ -18,6 +18,9 @@ from headscript.errors import HeadscriptError
 
 Kind = Literal["token property", "relation", "function"]
 
+NEED_EMBEDDINGS = frozenset({"similarity"})
+"""Entries that look at the model's embeddings, which a program does not have by itself."""
+
 
 @dataclass(frozen=True)
 class Entry:

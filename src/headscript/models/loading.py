@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -24,10 +25,15 @@ from transformers.utils.hub import cached_file
 from headscript.errors import HeadscriptError
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head
+from headscript.language.text import TextReader
+from headscript.language.vocabulary import NEED_EMBEDDINGS
 from headscript.models.builtin import BUILT_IN, built_in_folder
 from headscript.models.gguf import dequantised
 from headscript.models.probe import context_length, probe
 from headscript.models.weights import file_hash, first_line, quiet, tensor_hash, weight_files
+
+if TYPE_CHECKING:
+    from headscript.programs.program import Program
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +89,19 @@ class Model:
     def device(self) -> torch.device:
         """The device that token ids go to."""
         return self.network.device
+
+    @property
+    def embedding_table(self) -> Tensor:
+        """The input embeddings (vocabulary, width), on the CPU; shared with the network there."""
+        embeddings: Any = self.network.get_input_embeddings()
+        table: Tensor = embeddings.weight.detach().cpu()
+        return table
+
+    def reader(self, programs: Iterable[Program]) -> TextReader:
+        """What makes token ids into the texts that these programs look at."""
+        needed = any(program.entries & NEED_EMBEDDINGS for program in programs)
+        table = self.embedding_table if needed else None
+        return TextReader(self.tokenizer, causal=self.causal, embedding_table=table)
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """Token ids of a text, with the tokenizer's own special tokens, cut to `max_tokens`.

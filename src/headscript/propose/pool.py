@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from headscript.language import VOCABULARY, Text
-from headscript.language.vocabulary import Kind
+from headscript.language.vocabulary import NEED_EMBEDDINGS, Kind
 from headscript.rows import Rows
 
 _GRADED = ("rarity", "position", "sentence", "sentence_position", "occurrence")
@@ -37,7 +37,6 @@ _BEFORE = (
 ).split()
 _BETWEEN = "is_comma is_content_word is_sentence_end".split()
 _POSITIONAL = ("first", "itself", "distance", "earlier", "last", "allowed")
-_NEED_EMBEDDINGS = ("similarity",)  # which a program does not have when it runs on its own
 _CORE_RELATIONS = (
     "text.first",
     "text.itself",
@@ -114,7 +113,7 @@ def standard_pool(texts: Sequence[Text], *, min_count: int, max_literals: int = 
     relations += [f"text.previous({k})" for k in range(1, 9)]
     relations += [f"text.within({k})" for k in (2, 4, 8, 16, 32)]
     relations += [f"text.at({place})" for place in (1, 2, 3, 4)]
-    known = {*_POSITIONAL, *_NEED_EMBEDDINGS}
+    known = {*_POSITIONAL, *NEED_EMBEDDINGS}
     relations += [f"text.{name}" for name in _plain("relation") if name not in known]
     relations += [f"text.latest(text.{name})" for name in _POINTED_AT]
     relations += [f"text.nth(text.{name}, {k})" for name in _COUNTED for k in (1, 2, 3)]

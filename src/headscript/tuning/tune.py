@@ -26,7 +26,6 @@ from headscript.evaluation.substitutes import ProgramPatterns
 from headscript.evaluation.sweep import Setting, Sweep
 from headscript.events import Listener, ignore
 from headscript.heads import Head
-from headscript.language.text import TextReader
 from headscript.models import Model, load_model
 from headscript.models.attention import Pass, observed
 from headscript.models.probe import run_backbone
@@ -277,7 +276,7 @@ def _retold(
     programs: Mapping[Head, Program],
     constants: Mapping[Head, Mapping[str, float]],
 ) -> dict[Head, Program]:
-    read = TextReader(model.tokenizer, causal=model.causal)
+    read = model.reader(programs.values())
     texts = [read(text.token_ids) for text in run.texts("select")[:_RETOLD_TEXTS]]
     retell = Reteller(texts, run.model.name, "tuned to what the model predicts")
     tuned = {}

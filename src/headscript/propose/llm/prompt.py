@@ -19,6 +19,7 @@ from torch import Tensor
 from headscript.explainers.requests import Message
 from headscript.heads import Head
 from headscript.language import VOCABULARY, Entry, Text
+from headscript.language.vocabulary import NEED_EMBEDDINGS
 from headscript.packing import unpack
 from headscript.programs.program import Program
 from headscript.propose.llm.examples import worked_examples
@@ -28,8 +29,6 @@ from headscript.tuning.retelling import with_first_line
 
 MAX_TERMS = 24
 _WRONG_QUERIES = 6  # shown of a text
-_NEED_EMBEDDINGS = frozenset({"similarity"})
-"""Entries that look at the model's embeddings, which a program does not have by itself."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def offered_entries(causal: bool) -> list[Entry]:
     return [
         entry
         for entry in VOCABULARY
-        if entry.name not in _NEED_EMBEDDINGS
+        if entry.name not in NEED_EMBEDDINGS
         and (entry.prefix_consistent or not causal)
         and (has_spacy or not entry.group.startswith("linguistics"))
         and not (causal and entry.name in ("following", "earlier"))

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from headscript.errors import HeadscriptError
-from headscript.evaluation.portraits import NEED_EMBEDDINGS, RunReader
+from headscript.evaluation.portraits import RunReader
 from headscript.evaluation.sample import Sample, draw, read_sample
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head
 from headscript.language import Text
+from headscript.language.vocabulary import NEED_EMBEDDINGS
 from headscript.packing import num_cells, unpack
 from headscript.programs.freeform import FreeForm, shared_sandbox
 from headscript.programs.patterns import Patterns
