@@ -107,6 +107,17 @@ def test_show_prints_program_scores_and_patterns(run: Path, headscript: Command)
     assert found["source"] in (run / "programs" / "L01H02.py").read_text()
 
 
+def test_show_does_not_break_the_lines_of_a_program(
+    run: Path, headscript: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (run / "programs" / "L01H02.py").read_text().strip()
+    monkeypatch.setenv("COLUMNS", str(max(map(len, source.splitlines())) // 2))
+    said = headscript("show", run, "L1H2").out
+    lines = [line.rstrip() for line in said.splitlines()]
+    first = lines.index(source.splitlines()[0])
+    assert "\n".join(lines[first:]).startswith(source)
+
+
 def test_show_without_a_head_is_of_all(headscript: Command, run: Path) -> None:
     said = headscript("show", run)
     assert said.code == 0, said.err

@@ -38,4 +38,4 @@ def show(
         shown = of_head
     screen = console()
     screen.print()
-    screen.print(shown)
+    screen.print(shown, crop=False)  # a program's lines are longer than some terminals

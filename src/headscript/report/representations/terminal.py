@@ -106,10 +106,12 @@ def program(shown: Program) -> RenderableType:
     return Group(title, "", source(shown.source))
 
 
-def source(shown: str) -> Syntax:
-    """The source of a program in colours."""
-    code = visible(shown.strip())
-    return Syntax(code, "python", theme="ansi_dark", background_color="default", word_wrap=True)
+def source(shown: str) -> Text:
+    """The source of a program in colours; its lines are not broken, so that it can be copied."""
+    colours = Syntax("", "python", theme="ansi_dark", background_color="default")
+    lines = colours.highlight(visible(shown.strip()))
+    lines.no_wrap, lines.overflow = True, "ignore"
+    return lines
 
 
 def text(shown: Tokens) -> RenderableType:
