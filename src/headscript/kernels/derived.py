@@ -8,26 +8,17 @@ writes the steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import njit
 
+from headscript.kernels.compiled import compiled
 from headscript.kernels.steps import NUMBER, OF_KEY, OF_QUERY, WHOLE, WIDTH, Cell, Row, Square
 
 _KNOWN = 1024
 with np.errstate(divide="ignore"):
     _LOGS = np.log(np.arange(_KNOWN, dtype=np.float32))  # of counts, which are what is asked for
-
-
-def _compiled(signature: str, function: Callable[..., Any]) -> Any:
-    """Machine code that lets other threads run, kept on disk where there is a place for it."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        return njit(signature, cache=True, **options)(function)
-    except (RuntimeError, OSError):
-        return njit(signature, **options)(function)
 
 
 def _scatter(
@@ -315,13 +306,18 @@ _CELLS = njit(error_model="numpy")(_cells)
 _ALONG = njit(error_model="numpy")(_along)
 _FILL = njit(error_model="numpy")(_fill)
 _PAIRS = njit(error_model="numpy")(_pairs)
-scatter = _compiled(
-    "void(int64[::1], int64[::1], int32[::1], float32[::1], float32[:, ::1])", _scatter
+scatter = compiled(
+    "void(int64[::1], int64[::1], int32[::1], float32[::1], float32[:, ::1])",
+    _scatter,
+    error_model="numpy",
 )
-derive_rows = _compiled(
-    "void(int32[:, ::1], float32[::1], int64[::1], float32[:, ::1])", _derive_rows
+derive_rows = compiled(
+    "void(int32[:, ::1], float32[::1], int64[::1], float32[:, ::1])",
+    _derive_rows,
+    error_model="numpy",
 )
-derive_squares = _compiled(
+derive_squares = compiled(
     "void(int32[:, ::1], float32[::1], float32[:, ::1], int64, boolean, float32[:, :, ::1])",
     _derive_squares,
+    error_model="numpy",
 )

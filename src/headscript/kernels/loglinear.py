@@ -6,7 +6,8 @@ in registers while all addends of a program are summed; whole addends that are z
 passed over. A softmax follows while the rows are in the first-level cache, and only the cells that
 a program's pattern keeps are computed and written.
 
-As in `cpu`, what is written down for LLVM are the loops over vectors; those around are Python.
+As in `cpu`, the loops over vectors are written down for LLVM (`loglinear_loops`), and those around
+them are ordinary Python.
 """
 
 from __future__ import annotations
@@ -19,33 +20,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headscript.kernels.vectors import (
-    INT,
-    INTS,
-    LANE,
-    LANES,
-    SHORT,
-    across,
-    constant,
-    counted,
-    exp,
-    greater,
-    lane_of,
-    load,
-    multiply_add,
-    over_columns,
-    splat,
-    spread,
-    store,
-    store_first,
-    total_of,
-)
+from headscript.kernels.compiled import compiled
+from headscript.kernels.loglinear_loops import exponentials, score_tile, write
+from headscript.kernels.vectors import LANES
 
 _SHARES = 4  # of the programs a thread, since one may be slower than another
 
@@ -164,16 +144,16 @@ def _fill(
                         related -= (
                             live & live_relation[relations[addend], top // LANES, left // LANES]
                         )
-                _TILE(
+                score_tile(
                     chosen, alone, related + 1, most + 1, queries, keys, relations, weights,
                     query, key, relation, top, left, scores,
                 )  # fmt: skip
-            if not _SOFTMAX(scores, shares, top, tokens, causal):
+            if not exponentials(scores, shares, top, tokens, causal):
                 broken[program] = True
             for row in range(top, bottom):
                 width = row + 1 if causal else tokens
                 offset = row * (row + 1) // 2 if causal else row * tokens
-                _WRITE(scores, row - top, shares, width, out, places[program], offset)
+                write(scores, row - top, shares, width, out, places[program], offset)
 
 
 def _live(values: Any, live: Any) -> bool:
@@ -204,189 +184,13 @@ def _live_pairs(values: Any, live: Any, causal: bool) -> bool:
     return bool(total < np.inf)
 
 
-# Written down for LLVM ---------------------------------------------------------------------------
-
-
-def _tile(
-    typing: Any,
-    chosen: Any,
-    alone: Any,
-    begin: Any,
-    end: Any,
-    queries: Any,
-    keys: Any,
-    relations: Any,
-    weights: Any,
-    query: Any,
-    key: Any,
-    relation: Any,
-    top: Any,
-    left: Any,
-    scores: Any,
-) -> tuple[Any, Callable[..., Any]]:
-    """The scores of queries `top` and keys `left` and on, 16 each, to columns `left` of `scores`.
-
-    The addends are the first `alone` of those chosen, which have no relation, and those from
-    `begin` to `end`, which have one.
-    """
-    signature = types.void(
-        chosen, types.intp, types.intp, types.intp, queries, keys, relations, weights,
-        query, key, relation, types.intp, types.intp, scores,
-    )  # fmt: skip
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        chosen, queries, keys, relations, weights, query, key, relation, scores = (
-            context.make_array(signature.args[at])(context, builder, arguments[at])
-            for at in (0, 4, 5, 6, 7, 8, 9, 10, 13)
-        )
-        alone, begin, end, top, left = (arguments[at] for at in (1, 2, 3, 11, 12))
-        padded = builder.extract_value(key.shape, 1)
-
-        def place(array: Any, addend: Any) -> Any:
-            return builder.sext(builder.load(builder.gep(array.data, [addend])), INT)
-
-        def add(number: Any, sums: list[Any], with_relation: bool) -> list[Any]:
-            addend = place(chosen, number)
-            at_query = builder.add(builder.mul(place(queries, addend), padded), top)
-            at_key = builder.add(builder.mul(place(keys, addend), padded), left)
-            weight = splat(builder, builder.load(builder.gep(weights.data, [addend])))
-            weighed = builder.fmul(load(builder, key.data, at_key), weight)
-            if with_relation:
-                corner = builder.mul(place(relations, addend), padded)
-                corner = builder.add(builder.mul(builder.add(corner, top), padded), left)
-            new = []
-            for row, total in enumerate(sums):
-                at = builder.add(at_query, INT(row))
-                of_query = splat(builder, builder.load(builder.gep(query.data, [at])))
-                value = weighed
-                if with_relation:
-                    at = builder.add(corner, builder.mul(INT(row), padded))
-                    value = builder.fmul(weighed, load(builder, relation.data, at))
-                new.append(multiply_add(builder, of_query, value, total))
-            return new
-
-        sums = [constant(0.0)] * LANES
-        sums = counted(builder, INT(0), alone, sums, lambda at, sums: add(at, sums, False))
-        sums = counted(builder, begin, end, sums, lambda at, sums: add(at, sums, True))
-        for row, total in enumerate(sums):
-            at = builder.add(builder.mul(INT(row), padded), left)
-            store(builder, total, scores.data, at)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-def _softmax(
-    typing: Any, scores: Any, shares: Any, top: Any, tokens: Any, causal: Any
-) -> tuple[Any, Callable[..., Any]]:
-    """Turn the scores of queries `top` and on into exponentials, and say what to multiply them by.
-
-    The greatest of a row becomes 1. Rows and columns beyond the text are computed and mean nothing.
-    Returns whether all rows have a finite sum.
-    """
-    signature = types.boolean(scores, shares, types.intp, types.intp, types.boolean)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        scores, shares = (
-            context.make_array(signature.args[at])(context, builder, arguments[at]) for at in (0, 1)
-        )
-        _, _, top, tokens, causal = arguments
-        padded = builder.extract_value(scores.shape, 1)
-        end = builder.select(causal, builder.add(top, INT(1)), tokens)  # of columns
-
-        def at(row: int, left: Any) -> Any:
-            return builder.add(builder.mul(INT(row), padded), left)
-
-        def greatest(left: Any, found: list[Any]) -> list[Any]:
-            new = []
-            for row, most in enumerate(found):
-                width = builder.select(causal, builder.add(top, INT(row + 1)), tokens)
-                here = builder.trunc(builder.sub(width, left), SHORT)
-                inside = builder.icmp_signed("<", LANE, spread(builder, here, INTS))
-                value = builder.select(
-                    inside, load(builder, scores.data, at(row, left)), constant(float("-inf"))
-                )
-                store(builder, value, scores.data, at(row, left))
-                new.append(greater(builder, most, value))
-            return new
-
-        start = [constant(float("-inf"))] * LANES
-        most = across(builder, over_columns(builder, end, start, greatest), greater)
-
-        def summed(left: Any, found: list[Any]) -> list[Any]:
-            new = []
-            for row, total in enumerate(found):
-                value = load(builder, scores.data, at(row, left))
-                value = exp(builder, builder.fsub(value, lane_of(builder, most, row)))
-                store(builder, value, scores.data, at(row, left))
-                new.append(builder.fadd(total, value))
-            return new
-
-        start = [constant(0.0)] * LANES
-        total = across(builder, over_columns(builder, end, start, summed), total_of)
-        store(builder, builder.fdiv(constant(1.0), total), shares.data, INT(0))
-        rows = builder.trunc(builder.sub(tokens, top), SHORT)
-        beyond = builder.icmp_signed(">=", LANE, spread(builder, rows, INTS))
-        sound = builder.fcmp_ordered("<", total, constant(float("inf")))
-        bits = builder.bitcast(builder.or_(sound, beyond), ir.IntType(LANES))
-        return builder.icmp_signed("==", bits, ir.Constant(ir.IntType(LANES), -1))
-
-    return signature, generate
-
-
-def _write(
-    typing: Any, scores: Any, row: Any, shares: Any, width: Any, out: Any, place: Any, offset: Any
-) -> tuple[Any, Callable[..., Any]]:
-    """Write the first `width` exponentials of a row times its share to `out[place, offset:]`."""
-    signature = types.void(scores, types.intp, shares, types.intp, out, types.intp, types.intp)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, row, _, width, _, place, offset = arguments
-        scores, shares, out = (
-            context.make_array(signature.args[at])(context, builder, arguments[at])
-            for at in (0, 2, 4)
-        )
-        padded, cells = (builder.extract_value(array.shape, 1) for array in (scores, out))
-        source = builder.gep(scores.data, [builder.mul(row, padded)])
-        target = builder.gep(out.data, [builder.add(builder.mul(place, cells), offset)])
-        share = splat(builder, builder.load(builder.gep(shares.data, [row])))
-        # Whole vectors go beyond the row where what follows is written later.
-        room = builder.sub(cells, offset)
-
-        def written(left: Any, found: list[Any]) -> list[Any]:
-            value = builder.fmul(load(builder, source, left), share)
-            fits = builder.icmp_signed("<=", builder.add(left, INT(LANES)), room)
-            with builder.if_else(fits) as (whole, part):
-                with whole:
-                    store(builder, value, target, left)
-                with part:
-                    store_first(builder, value, target, left, width)
-            return found
-
-        over_columns(builder, width, [], written)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-def _compiled(signature: str, function: Callable[..., Any], **options: Any) -> Any:
-    """Machine code that lets other threads run, kept on disk where there is a place for it."""
-    try:
-        return njit(signature, nogil=True, cache=True, **options)(function)
-    except (RuntimeError, OSError):
-        return njit(signature, nogil=True, **options)(function)
-
-
-_TILE = intrinsic(_tile)
-_SOFTMAX = intrinsic(_softmax)
-_WRITE = intrinsic(_write)
-# Sums in any order; not so in `exp`, which rounds by adding and subtracting.
+# Sums in any order.
 _ANY_ORDER = {"fastmath": {"reassoc", "nsz"}}
-_LIVE = _compiled("boolean(float32[:, ::1], int32[:, ::1])", _live, **_ANY_ORDER)
-_LIVE_PAIRS = _compiled(
+_LIVE = compiled("boolean(float32[:, ::1], int32[:, ::1])", _live, **_ANY_ORDER)
+_LIVE_PAIRS = compiled(
     "boolean(float32[:, :, ::1], int32[:, :, ::1], boolean)", _live_pairs, **_ANY_ORDER
 )
-_FILL = _compiled(
+_FILL = compiled(
     "void(int64[::1], int32[::1], int32[::1], int32[::1], float32[::1], float32[:, ::1], "
     "float32[:, ::1], float32[:, :, ::1], int32[:, ::1], int32[:, ::1], int32[:, :, ::1], int64, "
     "boolean, int64[::1], float32[:, ::1], boolean[::1], int64, int64)",

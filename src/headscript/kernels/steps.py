@@ -2,9 +2,6 @@
 
 How an operand is seen from pairs of query and key stands beside it: `WHOLE`, a square; `OF_QUERY`
 and `OF_KEY`, a row; `NUMBER`, one of the literal numbers.
-
-The numbers are part of the machine code of `derived`, which is kept on disk as long as that file
-stays as it is: whoever changes their order here saves that file, too.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
 """Vectors of 16 numbers in LLVM, for compiled code that numba does not form by itself.
 
 Processors whose registers hold fewer take several. Functions write instructions at the place where
-a builder stands. What numba keeps on disk does not notice a change of this file alone: change the
-stamp of those that use it as well.
+a builder stands.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +21,9 @@ LANE = ir.Constant(INTS, list(range(LANES)))
 """The number of each lane."""
 
 _CONTRACT = ("contract",)  # a product and a sum may be one instruction
-_EXP = [1 / math.factorial(power) for power in range(7, 1, -1)]  # of powers of r
-_LN2 = (355 / 512, math.log(2) - 355 / 512)  # the first times an integer is exact
+# Coefficients of powers of r, for half a power of two to either side, as in the Cephes library.
+_EXP = (1.9875691e-4, 1.3981999e-3, 8.3334519e-3, 4.1665796e-2, 1.6666666e-1, 0.5)
+_LN2 = (0.693359375, -2.12194440e-4)  # in two parts: the first times an integer is exact
 _TO_INTEGER = 12_582_912.0  # 1.5 * 2^23: what is added to it ends up as an integer
 _LEAST = -88.0  # exp of less is 0
 
@@ -103,6 +102,22 @@ def total_of(builder: Any, one: Any, other: Any) -> Any:
     return builder.fadd(one, other)
 
 
+def absolute(builder: Any, value: Any) -> Any:
+    """Each lane without its sign."""
+    return _by_llvm(builder, "fabs", value)
+
+
+def root(builder: Any, value: Any) -> Any:
+    """The square root of each lane."""
+    return _by_llvm(builder, "sqrt", value)
+
+
+def _by_llvm(builder: Any, name: str, value: Any) -> Any:
+    kind = ir.FunctionType(VECTOR, [VECTOR])
+    function = builder.module.declare_intrinsic(f"llvm.{name}.v{LANES}f32", fnty=kind)
+    return builder.call(function, [value])
+
+
 def store_first(builder: Any, value: Any, target: Any, at: Any, width: Any) -> None:
     """Store the lanes of a vector that belong to the row."""
     for lane in range(LANES):
@@ -112,13 +127,12 @@ def store_first(builder: Any, value: Any, target: Any, at: Any, width: Any) -> N
 
 
 def exp(builder: Any, value: Any) -> Any:
-    """exp of numbers up to 0, to about one unit in the last place; NaN of NaN."""
-    value = builder.select(
-        builder.fcmp_ordered("<", value, constant(_LEAST)), constant(_LEAST), value
-    )
+    """exp of numbers up to 0, to 1.3 units in the last place; NaN of NaN."""
+    value = greater(builder, value, constant(_LEAST))
     # value = n ln(2) + r with an integer n, which the lowest bits of `shifted` hold.
     shifted = multiply_add(builder, value, constant(1.4426950408889634), constant(_TO_INTEGER))
-    n = builder.fsub(shifted, constant(_TO_INTEGER))
+    # An instruction with a flag is spared those of fast math, which would undo the rounding.
+    n = builder.fsub(shifted, constant(_TO_INTEGER), flags=_CONTRACT)
     r = value
     for part in _LN2:
         r = multiply_add(builder, n, constant(-part), r)
@@ -159,9 +173,15 @@ def constant(number: float) -> Any:
     return ir.Constant(VECTOR, [number] * LANES)
 
 
-def load(builder: Any, array: Any, at: Any) -> Any:
+def row_of(builder: Any, matrix: Any, number: Any) -> Any:
+    """Where a row begins."""
+    columns = builder.extract_value(matrix.shape, 1)
+    return builder.gep(matrix.data, [builder.mul(number, columns)])
+
+
+def load(builder: Any, array: Any, at: Any, kind: Any = VECTOR) -> Any:
     """The vector that begins at a place of an array."""
-    return builder.load(builder.bitcast(builder.gep(array, [at]), VECTOR.as_pointer()), align=4)
+    return builder.load(builder.bitcast(builder.gep(array, [at]), kind.as_pointer()), align=4)
 
 
 def store(builder: Any, value: Any, array: Any, at: Any) -> None:
