@@ -9,44 +9,24 @@ from tests.random_patterns import random_patterns, random_texts
 from headscript.packing import num_cells, unpack
 from headscript.similarity import (
     BASELINES,
+    LONGEST_MEAN,
     MeanByPosition,
     baseline_patterns,
     bootstrap_interval,
     iou,
-    iou_from_distance,
     mean_bootstrap_interval,
-    pairwise_distance,
     pairwise_iou,
 )
 
 both_ways = pytest.mark.parametrize("causal", [True, False], ids=["decoder", "encoder"])
 
 
-@given(count=st.integers(1, 25), causal=st.booleans(), seed=st.integers(0, 999))
-@settings(deadline=None)
-def test_the_distance_gives_the_iou_of_the_paper(count, causal, seed):
-    (text,) = texts = random_texts([count], causal=causal, seed=seed)
-    first, second = (random_patterns(texts, 3, seed=seed + more)[0] for more in (0, 1))
-    distances = pairwise_distance(first, second)
-    assert distances.shape == (3, 3)
-    for a in range(3):
-        for b in range(3):
-            lesser = torch.minimum(first[a], second[b]).sum()
-            greater = torch.maximum(first[a], second[b]).sum()
-            by_distance = iou_from_distance(distances[a, b], len(text))
-            torch.testing.assert_close(by_distance, lesser / greater, atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(iou(first[a], second[b]), lesser / greater)
-
-
 def test_bounds():
-    (text,) = texts = random_texts([12])
-    (pattern,) = random_patterns(texts, 2)
+    (pattern,) = random_patterns(random_texts([12]), 2)
     assert iou(pattern, pattern).tolist() == [1, 1]
     apart = torch.zeros(2, 4), torch.zeros(2, 4)
     apart[0][:, 0] = apart[1][:, 1] = 1
     assert iou(*apart).tolist() == [0, 0]
-    assert float(iou_from_distance(torch.tensor(0.0), len(text))) == 1
-    assert float(iou_from_distance(torch.tensor(2.0 * len(text)), len(text))) == 0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -82,12 +62,10 @@ def test_all_pairs_score_as_each_alone_whatever_their_rows_sum_to(
     torch.testing.assert_close(found.double(), alone, atol=2e-6, rtol=0)
 
 
-def test_what_is_infinitely_far_scores_nothing():
+def test_what_is_infinite_is_like_nothing():
     first, second = torch.eye(3), torch.eye(3)
     first[1, 1] = math.inf
-    distance = pairwise_distance(first, second)
-    assert distance.tolist() == [[0, 2, 2], [math.inf] * 3, [2, 2, 0]]
-    assert iou_from_distance(distance, 1).tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
+    assert pairwise_iou(first, second).tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 1]]
 
 
 def test_an_interval_holds_the_mean_and_follows_its_seed():
@@ -130,9 +108,8 @@ def test_an_interval_over_heads_resamples_texts():
 @both_ways
 def test_baselines_are_patterns_and_what_they_are_called(causal):
     (text,) = random_texts([11], causal=causal)
-    (mean,) = random_patterns([text], 4)
-    found = baseline_patterns(text, mean, torch.Generator().manual_seed(0))
-    assert tuple(found) == BASELINES
+    found = baseline_patterns(text, torch.Generator().manual_seed(0))
+    assert (*found, "mean by position") == BASELINES
     whole = {name: unpack(cells, 11, causal) for name, cells in found.items()}
     for pattern in whole.values():
         torch.testing.assert_close(pattern.sum(-1), torch.ones(pattern.shape[:-1]))
@@ -144,13 +121,12 @@ def test_baselines_are_patterns_and_what_they_are_called(causal):
     assert whole["random token"].max(1).values.eq(1).all()
     column = int(whole["random column"][-1].argmax())
     assert (whole["random column"][column:, column] == 1).all()
-    assert "mean by position" not in baseline_patterns(text, None, torch.Generator())
 
 
 def test_random_baselines_follow_the_generator():
     (text,) = random_texts([30])
     one, same, other = (
-        baseline_patterns(text, None, torch.Generator().manual_seed(seed))["random token"]
+        baseline_patterns(text, torch.Generator().manual_seed(seed))["random token"]
         for seed in (0, 0, 1)
     )
     assert one.equal(same)
@@ -177,3 +153,16 @@ def test_the_mean_by_position_is_a_mean(causal):
         torch.testing.assert_close(rows, torch.ones(2, count))
     far = unpack(mean.packed(15), 15, causal)[0, 14]
     torch.testing.assert_close(far, torch.full((15,), 1 / 15))
+
+
+@both_ways
+def test_the_mean_by_position_knows_so_many_positions_and_no_more(causal):
+    n = LONGEST_MEAN + 8
+    pattern = torch.eye(n)[None]
+    mean = MeanByPosition(1, n, causal)
+    mean.add(pattern)
+    (found,) = unpack(mean.packed(n), n, causal)
+    assert found[:LONGEST_MEAN].equal(pattern[0, :LONGEST_MEAN])
+    allowed = torch.ones(n, n).tril() if causal else torch.ones(n, n)
+    uniform = allowed / allowed.sum(1, keepdim=True)
+    torch.testing.assert_close(found[LONGEST_MEAN:], uniform[LONGEST_MEAN:])

@@ -26,17 +26,10 @@ BASELINES = (
     "mean by position",
 )
 
+LONGEST_MEAN = 512
+"""Positions that a mean pattern by position knows; beyond them it is uniform."""
+
 _AT_ONCE = 2**15  # pairs that are scored at once: they stay in a cache, and in one thread
-
-
-def iou_from_distance(distance: Tensor, num_tokens: int | Tensor) -> Tensor:
-    """IoU of two row-stochastic patterns from the L1 distance between them, summed over all cells.
-
-    With rows that sum to 1, the cell by cell minimum sums to n - L1 / 2 and the maximum to
-    n + L1 / 2, so the paper's IoU = sum(min) / sum(max) is (2n - L1) / (2n + L1). A pattern that
-    is not finite is infinitely far away, and scores 0.
-    """
-    return _finite((2 * num_tokens - distance) / (2 * num_tokens + distance))
 
 
 def iou(predicted: Tensor, actual: Tensor) -> Tensor:
@@ -47,16 +40,6 @@ def iou(predicted: Tensor, actual: Tensor) -> Tensor:
     lesser = torch.minimum(predicted, actual).sum(-1)
     greater = torch.maximum(predicted, actual).sum(-1)
     return _finite(lesser / greater)
-
-
-def pairwise_distance(first: Tensor, second: Tensor) -> Tensor:
-    """L1 distances of (programs, cells) from (heads, cells): (programs, heads), float32 or float64.
-
-    The patterns are nonnegative, of any kind; one with NaN or infinity is infinitely far from all.
-    `headscript.kernels` says what does the work, and how exact it is.
-    """
-    distance = compare(first, second).distance
-    return distance.to(common_float(first, second)).to(first.device)
 
 
 def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
@@ -100,15 +83,11 @@ def mean_bootstrap_interval(
     return bootstrap_interval(table.mean(0).tolist(), seed=seed, resamples=resamples, level=level)
 
 
-def baseline_patterns(
-    text: Text, mean_by_position: Tensor | None, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """The baselines on a text, each packed (cells,); (heads, cells) for the mean by position.
+def baseline_patterns(text: Text, generator: torch.Generator) -> dict[str, Tensor]:
+    """The baselines on a text that know nothing of the head, each packed (cells,).
 
     "random token" looks, for each query, at one allowed key; "random column" at one key for the
-    whole text (queries before it at themselves); "mean by position" is each head's mean pattern
-    over the fit texts, aligned by position, given in `mean_by_position` (heads, cells) and left out
-    where that is None.
+    whole text (queries before it at themselves).
     """
     n = len(text)
     allowed = text.allowed.float()
@@ -128,27 +107,26 @@ def baseline_patterns(
         "random token": torch.nn.functional.one_hot(tokens, n).float(),
         "random column": one_column,
     }
-    packed = {name: pack_rows(pattern, text.causal) for name, pattern in whole.items()}
-    if mean_by_position is not None:
-        packed["mean by position"] = mean_by_position
-    return packed
+    return {name: pack_rows(pattern, text.causal) for name, pattern in whole.items()}
 
 
 class MeanByPosition:
     """Each head's mean pattern by query and key position, streamed over texts.
 
-    Sums are kept as (heads, longest, longest); a position that no text reached falls back to
-    uniform attention.
+    Sums are kept as (heads, n, n), where n is `longest` or LONGEST_MEAN, whichever is less: what is
+    kept of a head takes a megabyte at most. A query that no text reached, or that stands beyond,
+    falls back to uniform attention.
     """
 
     def __init__(self, heads: int, longest: int, causal: bool) -> None:
-        self._sum = torch.zeros(heads, longest, longest)
+        size = min(longest, LONGEST_MEAN)
+        self._sum = torch.zeros(heads, size, size)
         self._causal = causal
 
     def add(self, patterns: Tensor) -> None:
         """Take in the patterns (heads, n, n) of a text."""
-        n = patterns.shape[-1]
-        self._sum[:, :n, :n] += patterns
+        n = min(patterns.shape[-1], self._sum.shape[-1])
+        self._sum[:, :n, :n] += patterns[:, :n, :n]
 
     def packed(self, num_tokens: int) -> Tensor:
         """The mean patterns on the first `num_tokens` positions, packed: (heads, cells)."""

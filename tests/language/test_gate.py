@@ -193,12 +193,26 @@ def test_refused_lines(line, advice):
         ("\0", ""),
         ("x" * 300_000, "200,000 characters"),
         ("x;" * 30_000, "parts"),
+        (
+            result("softmax(text.first)") + f"if {'1 + ' * 1500}1:\n    run(attend)\n",
+            "a program file holds",
+        ),
     ],
 )
 def test_refused_files(source, advice):
     error = refusal(source)
     assert advice in str(error)
     assert str(error).startswith("L05H03.py, line ")
+
+
+def test_a_default_of_many_signs_is_a_number():
+    source = f"def attend(text, a={'-' * 1501}2):\n    return softmax(a * text.first)\n"
+    assert check_program(source).constants == {"a": -2.0}
+
+
+def test_an_explanation_can_be_written_to_a_file():
+    source = "def attend(text):\n    'Half a \\ud83d.'\n    return softmax(1.0 * text.first)\n"
+    assert check_program(source).explanation == "Half a ?."
 
 
 def test_too_many_constants():
@@ -209,10 +223,10 @@ def test_too_many_constants():
 @pytest.mark.parametrize("sign", ["+", "*", "&"])
 def test_names_within_names_may_not_double_without_end(sign):
     doubled = "".join(f"    f{i + 1} = f{i} {sign} f{i}\n" for i in range(100))
-    begun = time.monotonic()
+    begun = time.process_time()
     error = refusal(f"def attend(text):\n    f0 = text.first\n{doubled}    return softmax(f100)\n")
     assert "with its names written out" in str(error)
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
     whole = "def attend(text):\n    f = " + "text.first + " * 500 + "1\n    return softmax({})\n"
     assert "names written out" in str(refusal(whole.format(" + ".join(["f"] * 200))))
     check_program(whole.format("f + f"))
@@ -264,10 +278,10 @@ def test_expressions_hold_no_constants():
 def test_odd_sources_are_refused_in_one_sentence_or_pass(odd):
     lines: list[int] = []
     for source in (odd, result(odd), body(odd)):
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             check_program(source)
         except GateError as error:
             lines.append(error.line)
-        assert time.perf_counter() - started < 5
+        assert time.process_time() - started < 5
     assert min(lines, default=1) >= 1

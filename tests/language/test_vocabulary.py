@@ -29,6 +29,7 @@ def test_entries_have_their_shape_and_are_prefix_consistent(entry, data):
     assert whole.shape == ((n,) if entry.kind == "token property" else (n, n))
     assert whole.dtype in (torch.bool, torch.float32)
     assert whole.float().isfinite().all()
+    assert not entry.in_view or not whole.triu(1).any()
     if not entry.prefix_consistent:
         return
     length = data.draw(st.integers(1, n))
@@ -139,3 +140,9 @@ def test_installed_plugins_add_entries(tmp_path):
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
     )
     assert done.stdout == "['is_note']\n", done.stderr
+
+
+def test_a_line_break_may_stand_anywhere_in_a_token():
+    text = Text(["One", ".\n", "\nTwo", "a\nb", "\\n"], range(5), 9)
+    assert text.is_newline.tolist() == [False, True, True, True, False]
+    assert VOCABULARY.require("is_newline").meaning == "The token contains a line break."

@@ -1,5 +1,6 @@
 """Free-form programs where programs of the language stand: in files, runs, and the model."""
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from headscript.replacement import replaced
 from headscript.runs import Run
 from headscript.sandbox import isolation
 from headscript.texts import load_texts
-from headscript.tuning.tune import TuneSettings, tune
+from headscript.tuning.tune import tune
+from headscript.tuning.versions import TuneSettings
 
 pytestmark = pytest.mark.skipif(
     isolation().level != "full", reason="needs a system with Landlock and seccomp"
@@ -187,6 +189,43 @@ def test_one_that_looks_ahead_needs_to_be_admitted(run: Run) -> None:
         replaced(model, {Head(1, 2): program(AHEAD, False)}, allow_inconsistent=True) as network,
     ):
         assert network(torch.tensor([list(run.texts("test")[0].token_ids)])).logits.isfinite().all()
+
+
+def test_the_word_of_a_file_is_not_taken_for_it(run: Run, tmp_path: Path) -> None:
+    """Whoever writes a program can write what headscript would write of one that keeps to it."""
+    liar = PREVIOUS.replace("out[:, 0] += 0.25", "out += np.eye(n)\n    out[:, 0] += n")
+    digest = hashlib.sha256(liar.encode()).hexdigest()[:12]
+    file = tmp_path / "L01H02.py"
+    file.write_text(f"{MARKER}previous; prefix-consistent, tested as {digest}\n{liar}")
+    found = load_program(file)
+    assert found.prefix_consistent
+    said = r"L01H02 fails .* says that it is prefix-consistent, and row \d+ changes by"
+    with pytest.raises(ProgramError, match=said):
+        found(text())
+    ids = torch.tensor([list(run.texts("test")[0].token_ids)])
+    model = load_model(run.config.model)
+    with pytest.raises(ProgramError, match=said), replaced(model, {Head(1, 2): found}) as network:
+        network(ids)
+    with Run.open_for_writing(run.directory) as opened:
+        shutil.copy(file, opened.program_file(Head(1, 2)))
+        curve = replacement_curve(opened, fractions=(0.0, 5 / 12), orders=("iou",))
+    assert "says that it is prefix-consistent" in curve.failures["L01H02"]
+    # As long as it says nothing of the kind, it is what it is.
+    assert program(liar, None)(text()).shape == (len(text()), len(text()))
+
+
+def test_a_short_beginning_on_which_it_breaks_down_proves_nothing() -> None:
+    def often(least: int) -> None:
+        """Runs of one that works on seven tokens, and on beginnings of at least so many."""
+        line = f"    assert n == 7 or n >= {least}\n    out = "
+        broken, on = program(PREVIOUS.replace("    out = ", line, 1)), text().prefix(7)
+        for _ in range(80):  # each is cut elsewhere
+            on.forget()
+            assert broken(on).shape == (7, 7)
+
+    often(4)
+    with pytest.raises(ProgramError, match=r"fails on a prefix of 4 tokens: raised AssertionError"):
+        often(5)
 
 
 def test_a_run_is_tuned_around_it(run: Run) -> None:

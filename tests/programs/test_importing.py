@@ -26,7 +26,7 @@ PUBLISHED = Path(__file__).parent / "published"
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(Limits(cpu_seconds=1, seconds=2), workers=1) as found:
+    with Sandbox(Limits(cpu_seconds=1, seconds=10), workers=1) as found:
         yield found
 
 

@@ -2,6 +2,8 @@
 
 import math
 import os
+import shutil
+import stat
 import time
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.programs.strategies import texts, weighted_terms
 
+from headscript.disk import sweep
 from headscript.errors import HeadscriptError
 from headscript.language import Text
 from headscript.language.gate import GateError
@@ -159,13 +162,13 @@ def test_the_key_is_what_is_computed():
         "return softmax(a * text.previous(2))"
     )
     # Names within names stay short, and are refused where they would not.
-    started = time.perf_counter()
+    started = time.process_time()
     for first in ("a * text.distance", "text.distance * 1"):
         program = Program.parse(_doubled(first, 10))
         assert program(Text([" a", " b"], [1, 2], 9))[1].tolist() == [1.0, 0.0]
         with pytest.raises(GateError, match="names written out"):
             Program.parse(_doubled(first, 60))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -253,6 +256,25 @@ def test_files(tmp_path):
         with pytest.raises(HeadscriptError, match="cannot be written"):
             program.save(path)
         path.parent.chmod(0o700)
+
+
+def test_what_a_killed_save_leaves_is_swept_and_a_finished_one_stays(tmp_path, monkeypatch):
+    synced = []
+    fsync = os.fsync
+
+    def watched(descriptor):
+        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        if synced == [False]:  # what lies there is what a process leaves that is killed now
+            (part,) = tmp_path.iterdir()
+            shutil.copy(part, part.with_name(part.name.replace("L05", "L06")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    Program.parse(SOURCE).save(tmp_path / "L05H03.py")
+    assert synced == [False, True]  # the file, and then the folder that has its name
+    assert len(list(tmp_path.iterdir())) == 2
+    sweep(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["L05H03.py"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -114,8 +114,8 @@ def test_lint_leaves_honest_programs_alone() -> None:
 
 def test_a_file_of_a_thousand_programs_is_found_in_seconds() -> None:
     one = (PUBLISHED / "joined.py").read_text()
-    begin = time.perf_counter()
+    begin = time.process_time()
     programs = find_programs("\n".join(one for _ in range(200)))
     assert len(programs) == 1200
-    assert time.perf_counter() - begin < 20
+    assert time.process_time() - begin < 20
     assert "WEIGHT = 0.7" in str(programs[1193 + 2]["source"])

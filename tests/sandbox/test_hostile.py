@@ -7,8 +7,12 @@ the layers that stop them.
 
 import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -283,13 +287,52 @@ def test_a_row_that_says_nothing_is_spread(unlinted: Sandbox) -> None:
     assert outcome.matrix[3, :5].tolist() == [0.25, 0.25, 0.25, 0.25, 0]
 
 
-def test_a_host_that_goes_away_takes_its_workers_along(secret: None) -> None:
+def test_a_closed_sandbox_leaves_no_worker_behind(secret: None) -> None:
     sandbox = Sandbox(LIMITS, workers=1)
     run(sandbox, HONEST)
     (pid,) = sandbox.pids()
     sandbox.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+HOST = """
+import os
+import signal
+import sys
+
+from headscript.sandbox import Sandbox
+from tests.sandbox.sentences import sentence
+
+sandbox = Sandbox(workers=1)
+(outcome,) = sandbox.run(sys.argv[1], "attend", [sentence()])
+assert not outcome.failure
+print(*sandbox.pids(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_host_that_is_killed_takes_its_workers_along() -> None:
+    host = subprocess.run(
+        [sys.executable, "-c", HOST, HONEST],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+        timeout=120,
+    )
+    assert host.returncode == -signal.SIGKILL
+    (pid,) = map(int, host.stdout.split())
+    end = time.monotonic() + 60
+    while is_running(pid):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process that is not merely waiting to be noticed as dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_worker_that_is_killed_is_replaced(secret: None) -> None:

@@ -30,7 +30,7 @@ MAX_STRING = 200
 MAX_NUMBER = 1e9
 
 MODULE = "headscript.language"
-_GUARD = ast.dump(ast.parse('if __name__ == "__main__":\n    run(attend)').body[0])
+_GUARD = ast.parse('if __name__ == "__main__":\n    run(attend)').body[0]
 
 
 class GateError(HeadscriptError):
@@ -54,7 +54,7 @@ class CheckedProgram:
     assignments: list[tuple[str, ast.expr]]
     result: ast.expr
     shapes: ShapeChecker
-    """Knows the entries used and whether every row follows from its prefix."""
+    """Knows the entries used and whether the program is fit for a decoder."""
 
 
 def check_program(source: str, filename: str = "program") -> CheckedProgram:
@@ -66,7 +66,7 @@ def check_program(source: str, filename: str = "program") -> CheckedProgram:
     imported: set[str] | None = None
     if body and isinstance(body[0], ast.ImportFrom):
         imported = gate.check_import(body.pop(0))  # type: ignore[arg-type]
-    if body and isinstance(body[-1], ast.If) and ast.dump(body[-1]) == _GUARD:
+    if body and _is_guard(body[-1]):
         guard = body.pop()
         if imported is not None and "run" not in imported:
             gate.refuse(guard, f"run is not imported; add it to 'from {MODULE} import ...'.")
@@ -152,6 +152,8 @@ class _Gate:
         explanation = ""
         if _is_docstring(body[0]):
             explanation = ast.get_docstring(node) or ""
+            # An escape may spell half a character, which no file can hold.
+            explanation = explanation.encode("utf-8", "replace").decode("utf-8")
             del body[0]
         checker = ShapeChecker(dict.fromkeys(constants, Shape.NUMBER), imported, self.refuse)
         assignments = []
@@ -167,7 +169,7 @@ class _Gate:
             self.refuse(last, "the function must end with 'return softmax(...)'.")
         self.check_expression(last.value)
         sizes.add("", last.value)
-        if checker.shape(last.value) is not Shape.PAIR:
+        if checker.returned(last.value) is not Shape.PAIR:
             self.refuse(last, "the function must return one value a pair, as softmax(...) does.")
         return CheckedProgram(
             explanation, constants, default_nodes, assignments, last.value, checker
@@ -329,6 +331,12 @@ def _advice(node: ast.AST) -> str:
     )
 
 
+def _is_guard(node: ast.stmt) -> bool:
+    """Whether a statement is that which runs the file; a long one would be too deep to dump."""
+    sizes = [sum(1 for _ in ast.walk(each)) for each in (node, _GUARD)]
+    return sizes[0] == sizes[1] and ast.dump(node) == ast.dump(_GUARD)
+
+
 def _is_docstring(node: ast.stmt) -> bool:
     return (
         isinstance(node, ast.Expr)
@@ -339,11 +347,11 @@ def _is_docstring(node: ast.stmt) -> bool:
 
 def literal_number(node: ast.expr) -> float | None:
     """The value of a plain number, negative ones included, or None for anything else."""
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        value = literal_number(node.operand)
-        return None if value is None else -value
+    negative = False
+    while isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        negative, node = not negative, node.operand
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return node.value  # type: ignore[return-value]
+        return -node.value if negative else node.value  # type: ignore[operator, return-value]
     return None
 
 

@@ -43,6 +43,7 @@ def _token_before(text: Text) -> Tensor:
     "The query may look at the key: in a decoder itself and those before it, in an encoder all.",
     group="position",
     phrase="all tokens in view",
+    in_view=True,
 )
 def allowed(text: Text) -> Tensor:
     if text.causal:
@@ -53,7 +54,9 @@ def allowed(text: Text) -> Tensor:
 # Position ----------------------------------------------------------------------------------------
 
 
-@of_key("The key is the text's first token.", group="position", phrase="the first token")
+@of_key(
+    "The key is the text's first token.", group="position", phrase="the first token", in_view=True
+)
 def first(text: Text) -> Tensor:
     return _along_queries(text, torch.arange(len(text)) == 0)
 
@@ -78,7 +81,9 @@ def at(text: Text, place: int) -> Tensor:
     return _along_queries(text, torch.arange(len(text)) == place)
 
 
-@of_places("The key is the query itself.", group="position", phrase="the token itself")
+@of_places(
+    "The key is the query itself.", group="position", phrase="the token itself", in_view=True
+)
 def itself(text: Text) -> Tensor:
     return _query_index(text) == _key_index(text)
 
@@ -97,6 +102,7 @@ def distance(text: Text) -> Tensor:
     parameters=("k",),
     group="position",
     phrase="the token {k} before",
+    in_view=True,
 )
 def previous(text: Text, k: int = 1) -> Tensor:
     return _query_index(text) - _key_index(text) == k
@@ -122,7 +128,9 @@ def within(text: Text, k: int) -> Tensor:
     return text.distance <= k
 
 
-@of_places("The key comes before the query.", group="position", phrase="earlier tokens")
+@of_places(
+    "The key comes before the query.", group="position", phrase="earlier tokens", in_view=True
+)
 def earlier(text: Text) -> Tensor:
     return _key_index(text) < _query_index(text)
 
@@ -155,6 +163,7 @@ def same_word(text: Text) -> Tensor:
     "The key follows an earlier place of the query's token (induction).",
     group="sameness",
     phrase="what followed the same token earlier",
+    in_view=True,
 )
 def after_same(text: Text) -> Tensor:
     followed = torch.zeros_like(text.same_token)
@@ -166,6 +175,7 @@ def after_same(text: Text) -> Tensor:
     "The key follows an earlier place of the query's token and the token before it.",
     group="sameness",
     phrase="what followed the same two tokens earlier",
+    in_view=True,
 )
 def after_same_pair(text: Text) -> Tensor:
     pair = torch.zeros_like(text.same_token)
@@ -177,6 +187,7 @@ def after_same_pair(text: Text) -> Tensor:
     "The key stands before an earlier place of the query's token.",
     group="sameness",
     phrase="what came before the same token earlier",
+    in_view=True,
 )
 def before_same(text: Text) -> Tensor:
     preceding = torch.zeros_like(text.same_token)
@@ -239,6 +250,7 @@ def sentence_start(text: Text) -> Tensor:
     group="latest and earliest",
     phrase="the latest of {property}",
     many=True,
+    in_view=True,
 )
 def latest(text: Text, property: Tensor) -> Tensor:
     flags = property.bool()
@@ -277,6 +289,7 @@ def between(text: Text, property: Tensor) -> Tensor:
     group="latest and earliest",
     phrase="tokens before {property}",
     many=True,
+    in_view=True,
 )
 def before(text: Text, property: Tensor) -> Tensor:
     flags = property.bool()

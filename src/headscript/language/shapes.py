@@ -1,8 +1,9 @@
 """What each part of a program is: a number, a token property (n,), or one value a pair (n, n).
 
 Known from the syntax tree and the vocabulary alone, so that a program that mixes them is refused
-with its line before it runs. The same pass says whether every row of the pattern follows from the
-tokens up to its query.
+with its line before it runs. The same pass says whether a program is fit for a decoder. Its values
+for keys up to the query must follow from the tokens up to the query: so they do but for entries
+that say otherwise, and where softmax runs over later keys. What it returns must be 0 on later keys.
 """
 
 from __future__ import annotations
@@ -74,13 +75,23 @@ class ShapeChecker:
         self.entries: set[str] = set()
         self.prefix_consistent = True
         self._only_in_view: set[str] = set()
-        """Names of relations that hold for allowed keys alone."""
+        """Names of values that are 0 or false on later keys."""
 
     def assign(self, name: str, value: ast.expr) -> None:
         """Take note of an assignment."""
         self.names[name] = self.shape(value)
         if self._is_in_view(value):
             self._only_in_view.add(name)
+
+    def returned(self, node: ast.expr) -> Shape:
+        """The shape of what the program returns.
+
+        A pattern that may not be 0 on later keys is not prefix-consistent: its weights there follow
+        from what comes after the query, if only from how much does.
+        """
+        shape = self.shape(node)
+        self.prefix_consistent &= self._is_in_view(node)
+        return shape
 
     def shape(self, node: ast.expr) -> Shape:
         """The shape of an expression; refuses names, entries and mixtures that cannot be."""
@@ -204,12 +215,47 @@ class ShapeChecker:
         return shape
 
     def _is_in_view(self, node: ast.expr) -> bool:
-        """Whether an expression is text.allowed, or that and more conditions."""
+        """Whether a value is 0 or false on every key after the query, in a decoder, for sure.
+
+        Where 0 meets what is not finite, as in 0 * log(0), it is NaN, which is refused as it runs.
+        """
+        # As in `shape`, the left side of a long sum needs no recursion.
+        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub | ast.BitOr):
+            if not self._is_in_view(node.right):
+                return False
+            node = node.left
+        if isinstance(node, ast.Constant):
+            return node.value == 0
         if isinstance(node, ast.Name):
             return node.id in self._only_in_view
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd):
-            return self._is_in_view(node.left) or self._is_in_view(node.right)
-        return isinstance(node, ast.Attribute) and node.attr in ("allowed", "earlier", "itself")
+        if isinstance(node, ast.UnaryOp):
+            return isinstance(node.op, ast.USub) and self._is_in_view(node.operand)
+        if isinstance(node, ast.BinOp):
+            left = self._is_in_view(node.left)
+            if isinstance(node.op, ast.Mult | ast.BitAnd):
+                return left or self._is_in_view(node.right)
+            # 0 to the power of 0 is 1: a constant may become 0.
+            return left and (isinstance(node.op, ast.Div) or _is_positive(node.right))
+        if isinstance(node, ast.Attribute):
+            return VOCABULARY.require(node.attr).in_view
+        return isinstance(node, ast.Call) and self._call_is_in_view(node)
+
+    def _call_is_in_view(self, node: ast.Call) -> bool:
+        if isinstance(node.func, ast.Attribute):
+            negative = any(
+                isinstance(argument, ast.UnaryOp) and isinstance(argument.op, ast.USub)
+                for argument in node.args
+            )
+            return VOCABULARY.require(node.func.attr).in_view and not negative
+        assert isinstance(node.func, ast.Name)
+        if node.func.id == "softmax":
+            return len(node.args) == 1 or self._is_in_view(node.args[1])
+        if node.func.id == "where":
+            condition, chosen, otherwise = map(self._is_in_view, node.args)
+            return otherwise and (condition or chosen)
+        return node.func.id in ("minimum", "maximum", "sqrt") and all(
+            map(self._is_in_view, node.args)
+        )
 
     def _shape_of(self, entry: Entry) -> Shape:
         return Shape.PROPERTY if entry.kind == "token property" else Shape.PAIR
@@ -237,6 +283,11 @@ class ShapeChecker:
             self.refuse(node, f"{node.id} is a function: {node.id}({', '.join(entry.parameters)}).")
         hint = VOCABULARY.suggestion(node.id, "function", or_else="; assign it first.")
         self.refuse(node, f"there is no {kind} {node.id!r} here{hint}")
+
+
+def _is_positive(node: ast.expr) -> bool:
+    """Whether an expression is a number above 0, written out."""
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | float) and node.value > 0
 
 
 def _literal_fits(node: ast.expr, kind: str) -> bool:

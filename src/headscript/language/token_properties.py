@@ -175,7 +175,7 @@ def is_quote(text: Text) -> Tensor:
 
 
 @token_property(
-    "The token is or ends with a line break.", group="punctuation", phrase="line breaks", reach=0
+    "The token contains a line break.", group="punctuation", phrase="line breaks", reach=0
 )
 def is_newline(text: Text) -> Tensor:
     return torch.tensor(["\n" in surface for surface in text.surfaces], dtype=torch.bool)

@@ -48,6 +48,9 @@ class Entry:
     """Whether a relation is alike for all queries, as `first` is."""
     of_places: bool = False
     """Whether a relation follows from the places of query and key alone, as `distance` does."""
+    in_view: bool = False
+    """Whether a relation is false, in a decoder, for every key after the query, as `earlier` is;
+    one of a number of tokens where that is not negative."""
     many: bool = False
     """Whether it takes several token properties at once, (..., n), and gives a value of each; a
     relation computes only the rows asked for."""
@@ -157,6 +160,7 @@ def relation(
     by_row: bool = False,
     of_key: bool = False,
     of_places: bool = False,
+    in_view: bool = False,
     many: bool = False,
     register: Vocabulary = VOCABULARY,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -172,6 +176,7 @@ def relation(
         by_row=by_row,
         of_key=of_key,
         of_places=of_places,
+        in_view=in_view,
         many=many,
     )
 

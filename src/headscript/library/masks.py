@@ -14,6 +14,7 @@ import tokenize
 from collections.abc import Iterator
 
 from headscript.errors import HeadscriptError
+from headscript.lines import source_lines
 from headscript.programs.program import Program
 
 
@@ -29,9 +30,10 @@ def with_mask(program: Program) -> Program | None:
 
     None where no mask can be written into its source.
     """
-    lines = program.source.encode().splitlines(keepends=True)
+    lines = source_lines(program.source)
+    source = "\n".join(lines)
     ends = set()
-    for node in ast.walk(ast.parse(program.source)):
+    for node in ast.walk(ast.parse(source)):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
@@ -40,17 +42,16 @@ def with_mask(program: Program) -> Program | None:
         ):
             assert node.end_lineno is not None
             assert node.end_col_offset is not None
-            before = lines[node.end_lineno - 1][: node.end_col_offset]
+            before = lines[node.end_lineno - 1].encode()[: node.end_col_offset]
             ends.add((node.end_lineno, len(before.decode())))
     if not ends:
         return program
-    written = program.source.splitlines(keepends=True)
     # From the last back, so that places before it stay what they are.
-    for (line, column), comma in sorted(_last_operands(program.source, ends), reverse=True):
-        text = written[line - 1]
-        written[line - 1] = f"{text[:column]}{comma} text.allowed{text[column:]}"
+    for (line, column), comma in sorted(_last_operands(source, ends), reverse=True):
+        text = lines[line - 1]
+        lines[line - 1] = f"{text[:column]}{comma} text.allowed{text[column:]}"
     try:
-        return Program.parse("".join(written), program.name)
+        return Program.parse("\n".join(lines), program.name)
     except HeadscriptError:
         return None
 

@@ -15,7 +15,7 @@ from headscript.kernels.steps import NUMBER, OF_KEY, OF_QUERY, WHOLE, Cell, Row,
 from headscript.language import VOCABULARY, Text
 from headscript.language.gate import literal_value
 from headscript.programs.factors import FIRST_ROW
-from headscript.programs.interpreter import Part, Scope
+from headscript.programs.interpreter import Part, Scope, unnamed
 
 _OPERATORS: dict[type[ast.AST], Cell] = {
     ast.Div: Cell.DIVIDE,
@@ -102,7 +102,7 @@ class Derivation:
 
     def value(self, part: Part) -> Value:
         """Where the value of a fixed part is."""
-        inner = _unnamed(part)
+        inner = unnamed(part)
         if inner.canonical not in self._values:
             try:
                 found = self._find(inner)
@@ -220,7 +220,7 @@ class Derivation:
 
     def _is_of_pairs(self, part: Part) -> bool:
         """Whether its value is one a pair, not one a token."""
-        part = _unnamed(part)
+        part = unnamed(part)
         if part.canonical not in self._of_pairs:
             node = part.node
             name, _ = _entry_of(node)
@@ -235,7 +235,7 @@ class Derivation:
         return self._of_pairs[part.canonical]
 
     def _follows_from_token(self, part: Part) -> bool:
-        part = _unnamed(part)
+        part = unnamed(part)
         is_number = isinstance(part.node, ast.Constant)
         return part.reach == 0 and not is_number and not self._is_of_pairs(part)
 
@@ -320,13 +320,6 @@ def _entry_of(node: ast.AST) -> tuple[str | None, list[object]]:
         literals = [literal_value(argument) for argument in node.args]
         return node.func.attr, [literal for literal in literals if literal is not None]
     return None, []
-
-
-def _unnamed(part: Part) -> Part:
-    """What a name stands for."""
-    while part.named is not None:
-        part = part.named
-    return part
 
 
 def _is_condition(part: Part) -> bool:

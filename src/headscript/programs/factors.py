@@ -17,7 +17,7 @@ from torch import Tensor
 
 from headscript.language import VOCABULARY, Entry, Text
 from headscript.language.gate import literal_value
-from headscript.programs.interpreter import Part, Scope
+from headscript.programs.interpreter import Part, Scope, unnamed
 
 _TABLE_BYTES = 128 << 20
 """How much is kept of tokens seen; beyond, the table is begun anew."""
@@ -96,7 +96,7 @@ class Properties:
         if part.canonical in self._seen:
             return
         self._seen.add(part.canonical)
-        part = part.named or part
+        part = unnamed(part)
         for inner in part.parts:
             self.note_calls(inner)
         node = part.node

@@ -1,7 +1,12 @@
 """Free-form programs: any Python of the form f(sentence, tokenizer) -> (name, matrix).
 
 They have no constants to fit and no structure to read, and run in the sandbox alone. Otherwise they
-are programs: scored, shown, saved, and put in the place of heads.
+are programs: scored, shown, saved, and put in the place of heads. Their files are parsed here,
+which runs nothing of them.
+
+A file that says prefix-consistent says it in its author's words. So they are tested where they
+count: on each text of a decoder such a program also runs on the text's beginning, cut where nobody
+could foresee, and fails if it says another thing of a token there.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ import atexit
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 
@@ -19,6 +25,7 @@ from torch import Tensor
 from headscript.errors import HeadscriptError
 from headscript.language.text import Text
 from headscript.programs.interpreter import LogLinear
+from headscript.programs.prefixes import difference
 from headscript.programs.program import Program, ProgramError
 from headscript.programs.sentences import answers_of, sentence_of
 from headscript.sandbox import Outcome, Sandbox, isolation
@@ -37,7 +44,8 @@ class FreeForm(Program):
     """A free-form program; make one by `FreeForm.of` or `headscript.programs.loading`.
 
     `terms` is how many numbers its source writes. `prefix_consistent` was found by running it on
-    prefixes of texts, and holds only while the source is what it was then; it is False until then.
+    prefixes of texts, or so its file says, and holds only while the source is what it was then; it
+    is False until then. Where it is True, the program fails on a text that shows otherwise.
     """
 
     function: str
@@ -143,10 +151,23 @@ class FreeForm(Program):
         """
         self._refuse(constants or {})
         whole = text if not text.first_query else text.from_first_query()
-        found: Outcome = text.remember((self.key, "(sandbox)"), lambda: self._run(whole))
+        found: Outcome = text.remember(
+            (self.key, self.prefix_consistent), lambda: self._tested_run(whole)
+        )
         if found.matrix is None:
             raise ProgramError(f"{self.name} fails in the sandbox: {found.failure}.")
         return torch.from_numpy(found.matrix)[text.first_query :]
+
+    def _tested_run(self, text: Text) -> Outcome:
+        """A run on a text; a failure if rows should not change when a text goes on, and do."""
+        whole = self._run(text)
+        if whole.matrix is None or len(text) < 3 or not (text.causal and self.prefix_consistent):
+            return whole
+        length = 2 + secrets.randbelow(len(text) - 2)  # row 0 has one key to look at
+        found = difference(whole.matrix, self._run(text.prefix(length)), length)
+        if not found:
+            return whole
+        return Outcome(None, f"it says that it is prefix-consistent, and {found}", whole.seconds)
 
     def _run(self, text: Text) -> Outcome:
         sentence = sentence_of(text, parsed=self.uses_spacy)

@@ -11,13 +11,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headscript.disk import clear_disk_errors, write_atomically
 from headscript.errors import HeadscriptError
 from headscript.events import Event, Listener, ignore
 from headscript.language.text import Text, TextReader
 from headscript.programs.freeform import FreeForm
+from headscript.programs.prefixes import SHORTEST, difference
 from headscript.programs.program import read_source
 from headscript.programs.sentences import answers_of, parse_of, sentence_of
 from headscript.sandbox import Outcome, Sandbox, Sentence
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 _PREFIXES = 4
 """Prefixes of each text that a program is run on."""
-_SHORTEST_PREFIX = 4
-_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,8 @@ class Sample:
     def of(text: Text) -> Sample:
         """A text with prefixes spread over its length; an encoder's has none."""
         lengths: set[int] = set()
-        if text.causal and len(text) > _SHORTEST_PREFIX:
-            spread = np.linspace(_SHORTEST_PREFIX, len(text) - 1, _PREFIXES)
+        if text.causal and len(text) > SHORTEST:
+            spread = np.linspace(SHORTEST, len(text) - 1, _PREFIXES)
             lengths = {int(length) for length in spread}
         prefixes = tuple(sentence_of(text.prefix(length)) for length in sorted(lengths))
         return Sample(sentence_of(text), prefixes)
@@ -228,7 +226,7 @@ class _Trial:
                 return replace(verdict, reason=f"{whole.failure}{where}"), None
             seconds.append(whole.seconds)
             for prefix, part in zip(sample.prefixes, parts, strict=True):
-                inconsistency = inconsistency or _difference(whole.matrix, part, prefix)
+                inconsistency = inconsistency or difference(whole.matrix, part, len(prefix))
         consistent = not inconsistency if samples[0].whole.causal else None
         program = FreeForm(
             found.source,
@@ -268,18 +266,6 @@ class _Trial:
         return self._sandbox.run(
             found.source, found.name, [sentence], answers=self._answers, twice=twice
         )
-
-
-def _difference(whole: NDArray[np.float32], part: Outcome, prefix: Sentence) -> str:
-    """What differs between the rows of a text and those of its prefix; "" for nothing."""
-    n = len(prefix)
-    if part.matrix is None:
-        return f"fails on a prefix of {n} tokens: {part.failure}"
-    off = np.abs(whole[:n, :n] - part.matrix).max(1)
-    if (off <= _TOLERANCE).all():
-        return ""
-    row = int(off.argmax())
-    return f"row {row} changes by {off[row]:.2g} when {len(whole) - n} more tokens follow {n}"
 
 
 def _file_names(names: Sequence[str]) -> list[str]:

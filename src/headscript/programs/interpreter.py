@@ -152,10 +152,10 @@ class Plan:
                 )
             else:
                 self._assignments.append((name, part))
-                names[name] = Part(_short(part.canonical), False, _lookup(name), value)
+                names[name] = Part(_short(part.canonical), False, _lookup(name), value, named=part)
         self._result = _build(program.result, names)
         self.canonical = self._result.canonical
-        self.is_softmax = self.canonical.startswith("softmax(")
+        self.is_softmax = unnamed(self._result).canonical.startswith("softmax(")
         self.log_linear = _log_linear(self._result)
         """Its scores as a sum, where they are one of constants times fixed features."""
 
@@ -186,12 +186,20 @@ def plan_expression(node: ast.expr) -> tuple[Callable[[Text], Any], int | None]:
 
 
 def _log_linear(result: Part) -> LogLinear | None:
-    if not result.canonical.startswith("softmax(") or not result.parts[0].addends:
+    result = unnamed(result)
+    if not result.canonical.startswith("softmax("):
         return None
-    allowed = result.parts[1].canonical if len(result.parts) > 1 else None
-    if allowed not in (None, "text.allowed"):
+    scores, *allowed = map(unnamed, result.parts)
+    if not scores.addends or any(part.canonical != "text.allowed" for part in allowed):
         return None
-    return LogLinear(result.parts[0].addends, causal=allowed is None)
+    return LogLinear(scores.addends, causal=not allowed)
+
+
+def unnamed(part: Part) -> Part:
+    """What a name stands for; a part that is no name itself."""
+    while part.named is not None:
+        part = part.named
+    return part
 
 
 def _failing(part: Part, scope: Scope) -> ast.AST | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from headscript.disk import write_atomically
 from headscript.errors import HeadscriptError
 from headscript.language.gate import check_program
 from headscript.language.text import Text
@@ -41,7 +40,8 @@ class Program:
     constants: dict[str, float] = field(compare=False)
     """The keyword defaults in their order; there is one a term."""
     prefix_consistent: bool = field(compare=False)
-    """Whether row i follows from tokens 0 to i alone, by construction."""
+    """Whether in a decoder row i follows from tokens 0 to i alone, by construction, and is 0 on
+    later ones."""
     entries: frozenset[str] = field(compare=False)
     """The token properties and relations it uses."""
     _plan: Plan = field(compare=False, repr=False)
@@ -74,23 +74,7 @@ class Program:
 
     def save(self, path: str | Path) -> None:
         """Write the source whole or not at all; raises HeadscriptError where that cannot be."""
-        path = Path(path)
-        temporary = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=path.parent, prefix=".", delete=False
-            ) as file:
-                temporary = Path(file.name)
-                file.write(self.source)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except OSError as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
-            raise HeadscriptError(f"{path} cannot be written: {error.strerror}.") from None
+        write_atomically(Path(path), self.source.encode())
 
     @property
     def terms(self) -> int:
@@ -184,8 +168,8 @@ class Program:
             and bool(values.triu(1 + text.first_query).any())
         ):
             raise ProgramError(
-                f"{self.name} looks at tokens after the query, which a decoder cannot; leave out "
-                "softmax's second operand."
+                f"{self.name} looks at tokens after the query, which a decoder cannot; end with "
+                "softmax(...) without its second operand, or multiply by text.allowed."
             )
         return pattern
 

@@ -2,7 +2,9 @@
 
 Each is cut out with what it needs of the file, so that it stands and runs alone. Files of this kind
 are often many short ones joined, with names that come back: a name means what was bound to it last
-before the function, or first after it. This runs in the sandbox, as the file is foreign code.
+before the function, or first after it. The file is read as a syntax tree, and nothing of it is run.
+A foreign one is read in the sandbox all the same (`Sandbox.find`), as it may be made to break what
+reads it; one that headscript wrote or a user put into a run is read where it is (`FreeForm.of`).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from headscript.lines import source_lines
 from headscript.sandbox.lint import findings
 
 _HEAD = re.compile(r"[Ll]ayer\s*(\d+)\W+[Hh]ead\s*(\d+)|(?:^|_)[Ll](\d+)_?[Hh](\d+)(?:_|$)")
@@ -183,7 +186,7 @@ def _called_on(node: ast.stmt) -> str | None:
 
 def _parts(tree: ast.Module, source: str, offset: int) -> list[_Part]:
     """The statements of a module, each with its source; `offset` lines stood before it."""
-    lines = source.splitlines()
+    lines = source_lines(source)
     parts, end = [], 0
     for node in tree.body:
         first = node.lineno - 1
@@ -234,7 +237,7 @@ def _used(node: ast.stmt) -> Iterator[str]:
 
 def _readable_parts(source: str) -> tuple[list[_Part], list[dict[str, Any]]]:
     """The parts of a file that cannot be read as a whole, and the programs that are at fault."""
-    lines = source.splitlines()
+    lines = source_lines(source)
     starts = [n for n, line in enumerate(lines) if re.match(r"[A-Za-z_@]", line)]
     kept: list[int] = []
     for start in starts:  # a decorator and what it decorates stay together

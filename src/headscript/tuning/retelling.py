@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from headscript.language import Text
+from headscript.lines import source_lines
 from headscript.programs.emit import emit
 from headscript.programs.freeform import FreeForm
 from headscript.programs.program import Program
@@ -70,7 +71,7 @@ class Reteller:
 def with_first_line(source: str, first_line: str) -> str:
     """A program file's source with another module docstring."""
     first = ast.parse(source).body[0]
-    lines = source.splitlines(keepends=True)
+    lines = source_lines(source)
     has_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    rest = "".join(lines[first.end_lineno :]) if has_docstring else f"\n{source}"
+    rest = "\n".join(lines[first.end_lineno :]) if has_docstring else f"\n{source}"
     return f"{first_line}\n{rest}"

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from headscript.language import VOCABULARY, Entry
 from headscript.programs.program import Program
 from headscript.propose.candidates import Outcome
 from headscript.propose.llm.answers import Reading, read_answer
@@ -185,6 +186,30 @@ def test_a_program_outside_of_code_blocks_is_found():
     assert "no code block" in reading.repairs
 
 
+@pytest.mark.parametrize("cut_off", [True, False])
+def test_a_pattern_may_be_returned_by_its_name(cut_off):
+    named = GOOD.replace("return softmax", "pattern = softmax").replace(
+        "+ 1))", "+ 1))\n    return pattern"
+    )
+    reading = only("```python\n" + named, cut_off=cut_off)  # the block is not closed
+    assert reading.outcome is Outcome.OK, reading.reason
+    assert program_in(reading).key == Program.parse(GOOD).key
+    half = only("```python\n" + named.partition("return pat")[0] + "return pat", cut_off=True)
+    assert half.outcome is Outcome.CUT_OFF
+
+
+def test_a_fault_behind_the_gate_costs_one_program_and_not_the_answer(monkeypatch):
+    # As a plug-in may have it: nothing is computed by this entry, not even what it takes.
+    broken = Entry("is_odd", "token property", None, "Odd.", parameters=("k",))  # type: ignore[arg-type]
+    monkeypatch.setitem(VOCABULARY._entries, "is_odd", broken)
+    odd = "def attend(text):\n    return softmax(key(text.is_odd(2)))\n"
+    refused, read = read_answer(fenced(odd) + fenced(GOOD))
+    assert refused.outcome is Outcome.REFUSED
+    assert refused.reason.startswith("headscript fails on this program (TypeError: ")
+    assert refused.source.strip() == odd.strip()
+    assert read.outcome is Outcome.OK
+
+
 def test_helper_functions_beside_attend_are_no_programs():
     readings = read_answer(fenced(f"def other(text):\n    return 1\n\n{GOOD[60:]}"))
     assert [reading.outcome for reading in readings] == [Outcome.OK]
@@ -206,6 +231,8 @@ PIECES = st.sampled_from(
     "```\ndef attend(text, a=1" + "0" * 400 + "):\n    return softmax(a * text.first)\n```", False
 )
 @example("def x", False)
+@example("```\nasync def f(): ...\nif " + "1 + " * 1500 + "1: pass\n```", False)
+@example("```\ndef attend(text):\n    p = softmax(1.0 * text.first)\n    return p\n```", False)
 @example("```python\ndef f(): return\n```", False)
 def test_no_text_makes_it_fail(answer, cut_off):
     readings = read_answer(answer, cut_off=cut_off)
@@ -219,5 +246,7 @@ def test_no_text_makes_it_fail(answer, cut_off):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, len(fenced(GOOD))))
 def test_every_cut_of_a_good_answer_has_a_name(end):
-    for reading in read_answer(fenced(GOOD)[:end], cut_off=True):
+    readings = read_answer(fenced(GOOD)[:end], cut_off=True)
+    assert readings
+    for reading in readings:
         assert reading.outcome in (Outcome.OK, Outcome.CUT_OFF, Outcome.NO_CODE)

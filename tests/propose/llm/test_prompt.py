@@ -1,9 +1,11 @@
 import re
+import shutil
 
 import pytest
 import torch
 from tests.random_patterns import random_patterns, random_texts
 
+from headscript.errors import HeadscriptError
 from headscript.heads import Head
 from headscript.language import VOCABULARY
 from headscript.packing import pack_rows
@@ -17,6 +19,8 @@ from headscript.propose.llm.prompt import (
     standing,
     system_text,
 )
+from headscript.propose.llm.prompter import Prompter
+from headscript.runs import Run
 from headscript.tuning.fitting import weighted_terms
 
 PREVIOUS = """def attend(text, near=20.0):
@@ -73,6 +77,23 @@ def test_a_prompt_is_the_same_for_the_same_input_and_says_what_is_asked():
     assert "L02H01" in user.content
     assert "Write 3 programs" in user.content
     assert "Write 1 program " in prompt(1)[1].content
+
+
+def test_the_prompts_of_a_run_need_its_fit_texts_alone(small_run, tmp_path):
+    run = Run.open(shutil.copytree(small_run, tmp_path / "run"))
+    for split in ("select", "test"):
+        shutil.rmtree(run.recording_folder(split))
+    prompter = Prompter.of_run(run, number=3)
+    _, user = prompter.first(Head(1, 2))
+    assert "L01H02" in user.content
+    assert "Write 3 programs" in user.content
+    seen = {surface for text in prompter.texts for surface in text.surfaces}
+    said = set(re.findall(r"\bw\d+\b", user.content))
+    assert said
+    assert said <= {surface.strip() for surface in seen}
+    shutil.rmtree(run.recording_folder("fit"))
+    with pytest.raises(HeadscriptError, match="holds no recording"):
+        Prompter.of_run(run)
 
 
 def test_where_a_program_and_its_head_look_stands_in_the_prompt():

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from headscript.errors import HeadscriptError
 from headscript.language import VOCABULARY
 from headscript.language.gate import MAX_SOURCE, MODULE, GateError
+from headscript.lines import source_lines
 from headscript.programs.program import Program
 from headscript.propose.candidates import Outcome
 from headscript.propose.llm.mending import mended
@@ -66,7 +67,11 @@ def read_answer(text: str, *, cut_off: bool = False, title: str = _TITLE) -> lis
         if len(readings) >= _MAX_PROGRAMS:
             break
         ends_here = number == len(blocks) - 1 and (cut_off or not block.closed)
-        readings += _read_block(block, ends_here, title)
+        try:
+            readings += _read_block(block, ends_here, title)
+        except Exception as error:  # the answer was paid for, and the others in it may be good
+            reason = f"headscript fails on this program ({type(error).__name__}: {error})."
+            readings.append(Reading(Outcome.REFUSED, block.code, reason=reason))
     if readings:
         return readings[:_MAX_PROGRAMS]
     if cut_off:
@@ -174,10 +179,18 @@ def _is_free_form(function: ast.FunctionDef) -> bool:
 
 
 def _has_return(function: ast.FunctionDef) -> bool:
-    """Whether it ends as programs do: what is cut off may have a bare `return`."""
+    """Whether it ends as programs do, with a call or a name that it assigned.
+
+    What is cut off may have a bare `return`, or one of half a name.
+    """
+    nodes = list(ast.walk(function))
+    assigned = {
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    returned = [node.value for node in nodes if isinstance(node, ast.Return)]
     return any(
-        isinstance(node, ast.Return) and isinstance(node.value, ast.Call)
-        for node in ast.walk(function)
+        isinstance(value, ast.Call) or (isinstance(value, ast.Name) and value.id in assigned)
+        for value in returned
     )
 
 
@@ -191,7 +204,7 @@ def _refusal(code: str) -> str:
 
 def _said(error: GateError, source: str) -> str:
     """What the gate says, with the line that it is about."""
-    lines = source.splitlines()
+    lines = source_lines(source)
     line = lines[error.line - 1].strip() if 0 < error.line <= len(lines) else ""
     return f"`{line[:120]}`: {error.reason}" if line else error.reason
 
@@ -208,7 +221,7 @@ def _read_function(
         found.append("name of the function")
     if function.decorator_list:
         found.append("decorator")
-    lines = code.splitlines()[function.lineno - 1 : function.end_lineno]
+    lines = source_lines(code)[function.lineno - 1 : function.end_lineno]
     lines[0] = re.sub(r"def[ \t]+\w+", "def attend", lines[0], count=1)
     written = "\n".join(lines)
     try:
