@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,7 +107,8 @@ def test_a_process_killed_while_it_writes_leaves_the_old_or_the_new_file(tmp_pat
             assert process.stdout is not None
             process.stdout.readline()
             while not (tmp_path / "f").exists():
-                pass
+                assert process.poll() is None
+                time.sleep(0.001)
             process.send_signal(signal.SIGKILL)
         content = (tmp_path / "f").read_bytes()
         assert len(content) == 300_000

@@ -126,7 +126,7 @@ def test_killed_and_started_again(
     assert not list(run.rglob("*.part"))
 
 
-def wait_for(condition: Callable[[], bool], complaint: str, seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], complaint: str, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, complaint

@@ -45,6 +45,8 @@ class FaultServer:
     retry_after: str = "0"
     delay: float = 0.0
     """Seconds before each answer."""
+    together: int = 0
+    """So many requests have come before any is answered."""
     received: list[Received] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
     """Whole answers sent, by prompt."""
@@ -124,6 +126,8 @@ class FaultServer:
         try:
             if self.delay:
                 await asyncio.sleep(self.delay)
+            while len(self.received) < self.together:
+                await asyncio.sleep(0.01)
             fault = FAULTS[self.plan(request.prompt, before)]
             return await fault(self, request, writer)
         finally:
@@ -185,6 +189,11 @@ async def answer(server: FaultServer, request: Received, writer: asyncio.StreamW
     await send(writer, content)
     server.answered[request.prompt] += 1
     return True
+
+
+async def late(server: FaultServer, request: Received, writer: asyncio.StreamWriter) -> bool:
+    await asyncio.sleep(0.5)
+    return await answer(server, request, writer)
 
 
 def error(status: str, *, wait: bool = True, **more: str) -> Fault:
@@ -319,6 +328,7 @@ def _key_in(request: Received) -> str:
 
 FAULTS: dict[str, Fault] = {
     "answer": answer,
+    "late": late,
     # with a status
     "429": error("429 Too Many Requests"),
     "429_at_any_time": error("429 Too Many Requests", wait=False),
