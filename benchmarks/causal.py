@@ -26,7 +26,8 @@ from headscript.evaluation.replacing import ReplacementCurve, replacement_curve
 from headscript.explaining import explain
 from headscript.runs import FOUND, Run
 from headscript.texts import Document
-from headscript.tuning.tune import TuneSettings, tune
+from headscript.tuning.tune import tune
+from headscript.tuning.versions import TuneSettings
 
 FRACTIONS = (0.25, 0.5, 1.0)
 FLOORS = {

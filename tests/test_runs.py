@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,16 @@ def test_results_come_as_json_and_as_a_table(tmp_path: Path) -> None:
     assert table["frontier"].to_list()[1][1] == {"terms": 2, "iou": 0.4}
 
 
+def test_a_run_without_programs_says_why(tmp_path: Path) -> None:
+    with Run.create_or_resume(tmp_path, CONFIG) as run:
+        run.settle_model(model_of())
+        with pytest.raises(HeadscriptError, match="not finished; start the same command again"):
+            run.programs()
+        run.write_results(SUMMARY, [ROW])
+        with pytest.raises(HeadscriptError, match=r"has no programs 'found'\."):
+            run.programs()
+
+
 def test_results_that_lack_something_are_not_written(tmp_path: Path) -> None:
     with Run.create_or_resume(tmp_path, CONFIG) as run:
         with pytest.raises(ValidationError):
@@ -148,7 +159,8 @@ def test_a_second_process_is_refused_until_the_first_is_killed_and_then_goes_on(
             Run.create_or_resume(folder, CONFIG)
         Run.open(folder)  # reading is free
         while len(list((folder / "search").glob("L*.json"))) < 3:
-            pass
+            assert process.poll() is None
+            time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
     with Run.create_or_resume(folder, CONFIG) as run:
         for file in sorted((folder / "search").iterdir()):  # each one whole, no part left over
@@ -173,6 +185,19 @@ def test_a_run_killed_before_its_first_file_can_be_begun(tmp_path: Path) -> None
     (tmp_path / ".run.json.123.part").write_text('{"form')
     begun(tmp_path)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_what_killed_processes_left_anywhere_in_a_run_is_removed(tmp_path: Path) -> None:
+    begun(tmp_path)
+    left = [
+        tmp_path / "recording/test/.recording.json.1.part",
+        tmp_path / "costs/.found.json.2.part",
+    ]
+    for part in left:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text("{")
+    begun(tmp_path)
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_refused_start_leaves_the_run_unlocked(tmp_path: Path) -> None:

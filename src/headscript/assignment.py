@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from headscript.costs import known_costs
 from headscript.errors import HeadscriptError
 from headscript.heads import Head
 from headscript.models import Model
@@ -16,60 +18,66 @@ RANKINGS = ("cost", "tuning", "iou")
 """How heads are ordered for replacement: by measured causal cost, or by IoU as the paper does."""
 
 
-def costs_file(version: str) -> str:
-    """Where a run keeps what replacing each head alone costs: {head: KL in nats a token}."""
-    return f"costs/{version}.json"
-
-
-def ranking(run: Run, version: str, order: str | None = None) -> list[Head]:
+def ranking(
+    run: Run,
+    version: str,
+    order: str | None = None,
+    programs: Mapping[Head, Program] | None = None,
+) -> list[Head]:
     """The heads that have a program, the first to be replaced first.
 
     `order` is "cost" (least measured cost first), "tuning" (as the stages of 'headscript tune'
-    grew), "iou" (highest first), or None for the first of these that the version has. Nothing of
-    the test texts enters: IoU is that on the select texts, and so is the cost.
+    grew), "iou" (highest first), or None for the first of these that the version has. A head of
+    which the order does not tell goes last: one whose program was edited since it was measured,
+    or came to a version after it was tuned. Nothing of the test texts enters: IoU is that on the
+    select texts, and so is the cost. `programs` are the version's, where they were read already.
 
     Raises HeadscriptError for an order that there is not, or that the version does not have.
     """
     heads = run.covered_heads(version)
-    order = default_order(run, version) if order is None else order
+    order = default_order(run, version, programs) if order is None else order
     if order == "cost":
-        if not run.has(costs_file(version)):
+        keys = known_costs(run, version, programs)
+        if not keys:
             raise HeadscriptError(
                 f"The run in {run.directory} has no measured costs of its programs {version!r}; "
                 "'headscript replace' measures them."
             )
-        costs = run.read_json(costs_file(version))
-        return sorted(heads, key=lambda head: (costs.get(str(head), float("inf")), head))
-    if order == "tuning":
-        tuned = _order_of_tuning(run, version)
-        if not tuned:
+    elif order == "tuning":
+        keys = {head: float(place) for place, head in enumerate(_order_of_tuning(run, version))}
+        if not keys:
             raise HeadscriptError(f"The programs {version!r} were not tuned; choose another order.")
-        return sorted(heads, key=tuned.index)
-    if order != "iou":
+    elif order == "iou":
+        keys = {
+            Head(row.layer, row.head): -row.select_iou
+            for row in run.results().heads
+            if row.select_iou is not None
+        }
+        if not keys:
+            raise HeadscriptError(
+                f"The results in {run.directory} tell no IoU on select texts, by which to order "
+                "heads; order them by cost, which 'headscript replace' measures."
+            )
+    else:
         raise HeadscriptError(f"There is no order {order!r}; choose one of {', '.join(RANKINGS)}.")
-    scores = {
-        Head(row.layer, row.head): row.iou if row.select_iou is None else row.select_iou
-        for row in run.results().heads
-    }
-    return sorted(heads, key=lambda head: (-scores.get(head, 0.0), head))
+    return sorted(heads, key=lambda head: (keys.get(head, math.inf), head))
 
 
-def default_order(run: Run, version: str) -> str:
-    """The order that `ranking` takes if none is asked for."""
-    if run.has(costs_file(version)):
+def default_order(run: Run, version: str, programs: Mapping[Head, Program] | None = None) -> str:
+    """The order that `ranking` takes if none is asked for; `programs` are as there."""
+    if known_costs(run, version, programs):
         return "cost"
     return "tuning" if _order_of_tuning(run, version) else "iou"
 
 
 def _order_of_tuning(run: Run, version: str) -> list[Head]:
-    """The order in which a version was tuned; empty for one that was not, or not all of it.
+    """The order in which a version was tuned; empty for one that was not.
 
     Each program was fitted beside those before it; no other order is known to be better.
     """
     record = f"versions/{version}/version.json"
     found = run.read_json(record).get("order", ()) if run.has(record) else ()
-    order = [Head.parse(name) for name in found]
-    return order if set(run.covered_heads(version)) <= set(order) else []
+    return [Head.parse(name) for name in found]
 
 
 def parse_fractions(listed: str) -> tuple[float, ...]:
@@ -111,7 +119,7 @@ def assign(
     """
     version = run.versions()[-1] if version is None else version
     programs = run.programs(version)
-    chosen = ranking(run, version, order)[: head_count(fraction, len(run.model.heads))]
+    chosen = ranking(run, version, order, programs)[: head_count(fraction, len(run.model.heads))]
     assignment = {head: programs[head] for head in chosen}
     edited: set[Head] = set()
     for head, file in edits.items() if isinstance(edits, Mapping) else edits:

@@ -25,6 +25,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -152,8 +153,7 @@ class Run:
                     record = record.model_copy(update={"config": config})
             run = cls(directory, record, lock)
             with clear_disk_errors(directory):
-                folders = [directory, directory / "search", directory / "programs"]
-                for folder in [*folders, *(directory / "candidates").glob("*/")]:
+                for folder in (directory, *directory.rglob("*/")):
                     sweep(folder)
             run._keep(record)
         except BaseException:
@@ -337,10 +337,25 @@ class Run:
         return self.directory / "versions" / version
 
     def versions(self) -> list[str]:
-        """The versions of the programs, oldest first: "found", then those that were tuned."""
+        """The versions of the programs, oldest first: "found", then those that were tuned.
+
+        Raises HeadscriptError where the record of one is damaged.
+        """
         finished = (self.directory / "versions").glob("*/version.json")
-        by_age = sorted(finished, key=lambda file: (file.stat().st_mtime, file.parent.name))
+        by_age = sorted(finished, key=lambda file: (self._time_of(file), file.parent.name))
         return [FOUND, *(file.parent.name for file in by_age)]
+
+    def _time_of(self, record: Path) -> float:
+        """Seconds since 1970 at which a version was made: that which it tells itself.
+
+        That of the file, which a copy may change, is for records from before they told it.
+        """
+        found = self.read_json(record.relative_to(self.directory).as_posix())
+        try:
+            made = found.get("made")
+            return datetime.fromisoformat(made).timestamp() if made else record.stat().st_mtime
+        except (AttributeError, TypeError, ValueError) as error:
+            raise HeadscriptError(damaged(record)) from error
 
     def programs(self, version: str | None = None) -> dict[Head, Program]:
         """The programs of a version (None: the newest) of all heads that have one, sorted.
@@ -365,7 +380,8 @@ class Run:
             )
         found = [head for head in self.model.heads if self.program_file(head, version).is_file()]
         if not found:
-            raise HeadscriptError(f"The run in {self.directory} has no programs.")
+            self._must_be_finished()
+            raise HeadscriptError(f"The run in {self.directory} has no programs {version!r}.")
         return found
 
     # Its results -------------------------------------------------------------------------------
@@ -395,17 +411,21 @@ class Run:
 
     def results(self) -> Results:
         """The contents of results.json; raises HeadscriptError where the run is not finished."""
-        if not self.finished:
-            if self.config.proposers:
-                raise HeadscriptError(_unfinished(self.directory))
-            raise HeadscriptError(
-                f"The run in {self.directory} holds a recording and no programs yet; "
-                f"'headscript match {self.directory} --out {self.directory}' gives it some."
-            )
+        self._must_be_finished()
         try:
             return Results.model_validate(self.read_json(_RESULTS))
         except ValidationError as error:
             raise HeadscriptError(damaged(self.directory / _RESULTS)) from error
+
+    def _must_be_finished(self) -> None:
+        if self.finished:
+            return
+        if self.config.proposers:
+            raise HeadscriptError(_unfinished(self.directory))
+        raise HeadscriptError(
+            f"The run in {self.directory} holds a recording and no programs yet; "
+            f"'headscript match {self.directory} --out {self.directory}' gives it some."
+        )
 
     # Its files ---------------------------------------------------------------------------------
 

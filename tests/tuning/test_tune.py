@@ -1,6 +1,7 @@
 """A run's programs tuned: a new version, the old one untouched, resumed after a stop."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -11,7 +12,9 @@ from headscript.cli import app
 from headscript.errors import HeadscriptError
 from headscript.programs import Program
 from headscript.runs import Run
-from headscript.tuning.tune import TuneSettings, tune
+from headscript.tuning.causal import CausalFit
+from headscript.tuning.tune import tune
+from headscript.tuning.versions import TuneSettings
 
 QUICK = TuneSettings(steps=12, step_tokens=60, dtype="float32")
 
@@ -61,24 +64,109 @@ def test_the_same_again_costs_nothing_and_other_settings_are_refused(own_run):
         tune(own_run, settings=QUICK.model_copy(update={"steps": 13}))
 
 
-def test_stopped_and_started_again(own_run, tmp_path, monkeypatch):
-    other = shutil.copytree(own_run, tmp_path / "other")
-    whole = tune(own_run, settings=QUICK)
-    monkeypatch.setattr("headscript.tuning.tune._CHECKPOINT_SECONDS", 0)
+def test_the_newest_version_is_told_by_its_record(own_run):
+    for name in ("b", "a"):
+        tune(own_run, name, settings=QUICK)
+    for place, name in enumerate(("a", "b")):  # as a copy may leave them
+        os.utime(own_run / f"versions/{name}/version.json", (place, place))
+    assert Run.open(own_run).versions() == ["found", "b", "a"]
+    # Of a version that does not tell, the time of its file is taken.
+    record = own_run / "versions/a/version.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"made": None}))
+    os.utime(record, (0, 0))
+    assert Run.open(own_run).versions() == ["found", "a", "b"]
+    record.write_text('{"made": "yesterday"}')
+    with pytest.raises(HeadscriptError, match=r"a/version\.json is damaged"):
+        Run.open(own_run).versions()
 
-    class Stopped(Exception):
-        pass
+
+class Stopped(Exception):
+    pass
+
+
+def stopped(run, settings=QUICK, name="tuned"):
+    """Begin to tune a run, and stop after seven steps with the last of them kept."""
 
     def stop(event):
         if event.stage == "tuning" and event.done == 7:
             raise Stopped
 
-    with pytest.raises(Stopped):
-        tune(other, settings=QUICK, on_event=stop)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headscript.tuning.tune._CHECKPOINT_SECONDS", 0)
+        with pytest.raises(Stopped):
+            tune(run, name, settings=settings, on_event=stop)
+    assert (run / f"versions/{name}/checkpoint.safetensors").is_file()
+
+
+def test_stopped_and_started_again(own_run, tmp_path):
+    other = shutil.copytree(own_run, tmp_path / "other")
+    whole = tune(own_run, settings=QUICK)
+    stopped(other)
     assert Run.open(other).versions() == ["found"]  # half a version is none
+    # Costs that were measured meanwhile order heads, but not those of a fit that was begun.
+    heads = [str(head) for head in ranking(Run.open(other), "found")]
+    (other / "costs").mkdir()
+    costs = {head: -place for place, head in enumerate(heads)}
+    (other / "costs/found.json").write_text(json.dumps(costs))
+    assert [str(head) for head in ranking(Run.open(other), "found")] == heads[::-1]
     resumed = tune(other, settings=QUICK)
+    assert resumed.order == whole.order == tuple(heads)
     assert resumed.after == whole.after
     assert sources(other / "versions/tuned") == sources(own_run / "versions/tuned")
+
+
+def test_a_fit_that_was_begun_from_other_programs_is_refused(own_run):
+    stopped(own_run)
+    file = own_run / "programs/L01H02.py"
+    before = file.read_text()
+    header = "from headscript.language import softmax\n\n\n"
+    call = "def attend(text, a=1.0{}):\n    return softmax(a * text.first{})\n"
+    for source in (call.format("", ""), call.format(", b=2.0, c=1.0, d=1.0", " + b + c + d")):
+        file.write_text(header + source)
+        with pytest.raises(
+            HeadscriptError,
+            match=r"'found' are not .* 'tuned' was begun from \(different: L01H02\)",
+        ):
+            tune(own_run, settings=QUICK)
+    file.unlink()
+    with pytest.raises(HeadscriptError, match=r"different: L01H02\); undo .* another --name"):
+        tune(own_run, settings=QUICK)
+    file.write_text(before + "\n# A comment changes nothing.\n")
+    tune(own_run, settings=QUICK)
+    file.write_text(header + call.format("", ""))
+    tune(own_run, settings=QUICK)  # what is done stays
+
+
+def test_a_fit_that_was_begun_on_other_texts_is_refused(own_run, tmp_path):
+    file = tmp_path / "texts.txt"
+    fit = [text.text for text in Run.open(own_run).texts("fit")]
+    file.write_text("\n\n".join(fit))
+    settings = QUICK.model_copy(update={"texts": str(file)})
+    stopped(own_run, settings)
+    file.write_text("\n\n".join(reversed(fit)))
+    with pytest.raises(HeadscriptError, match="are not those that the version 'tuned' was begun"):
+        tune(own_run, settings=settings)
+    file.write_text("\n\n".join(fit))
+    tune(own_run, settings=settings)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_no_more_tokens_of_a_text_than_are_asked_for(own_run, tmp_path, monkeypatch, own):
+    seen: list[int] = []
+    fit = CausalFit.__init__
+
+    def looking(self, model, programs, order, texts, schedule):
+        seen.extend(len(text) for text in texts)
+        fit(self, model, programs, order, texts, schedule)
+
+    monkeypatch.setattr(CausalFit, "__init__", looking)
+    texts = Run.open(own_run).texts("fit")
+    assert max(len(text.token_ids) for text in texts) > 5
+    file = tmp_path / "texts.txt"
+    file.write_text("\n\n".join(text.text for text in texts))
+    given = {"max_tokens": 5, "texts": None if own else str(file)}
+    tune(own_run, settings=QUICK.model_copy(update=given))
+    assert seen == [5] * len(texts)
 
 
 def test_held_out_texts_are_not_tuned_on(own_run, tmp_path):
@@ -128,11 +216,15 @@ def test_bad_input(own_run, options, said):
 
 def test_a_damaged_checkpoint(own_run):
     folder = own_run / "versions/tuned"
-    folder.mkdir(parents=True)
-    (folder / "settings.json").write_text(QUICK.model_dump_json())
+    stopped(own_run)
     (folder / "checkpoint.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(HeadscriptError, match="damaged"):
+    with pytest.raises(HeadscriptError, match=r"checkpoint\.safetensors is damaged"):
         tune(own_run, settings=QUICK)
+    (folder / "begun.json").write_text("{}")
+    with pytest.raises(HeadscriptError, match=r"begun\.json is damaged"):
+        tune(own_run, settings=QUICK)
+    (folder / "begun.json").unlink()
+    tune(own_run, settings=QUICK)  # begins anew
 
 
 def test_programs_that_are_not_log_linear_keep_their_words(own_run):

@@ -104,8 +104,9 @@ def weighted_terms(program: Program) -> list[tuple[Term, str, int]] | None:
 def summed(program: Program) -> Program:
     """The same program with the names of sums written out, where that makes it log-linear.
 
-    `scores = a * text.first` and `return softmax(scores)` is one sum to a reader, but not to the
-    fast paths, which look for it within softmax. An addend without a constant is given one, 1.0.
+    `near = a * text.within(3)` and `return softmax(near + b * text.first)` is one sum to a reader,
+    but not to the fast paths, which look for one without sums inside. An addend without a constant
+    is given one, 1.0.
     """
     if weighted_terms(program) is not None:
         return program

@@ -1,6 +1,6 @@
 """`headscript tune`: a new version of a run's programs, fitted to what the model predicts.
 
-RUN/versions/NAME/settings.json            what was asked for
+RUN/versions/NAME/begun.json               what was asked for, and what the fit was begun from
 RUN/versions/NAME/checkpoint.safetensors   where the fit stands, until it is done
 RUN/versions/NAME/L05H03.py                the programs
 RUN/versions/NAME/version.json             what the fit was worth; with it the version is whole
@@ -8,14 +8,15 @@ RUN/versions/NAME/version.json             what the fit was worth; with it the v
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -32,86 +33,26 @@ from headscript.models.probe import run_backbone
 from headscript.programs.program import Program
 from headscript.records import Maker
 from headscript.replacement import Replacement
-from headscript.runs import FOUND, Run
+from headscript.runs import Run
 from headscript.texts import apart_from, load_texts
 from headscript.tuning.causal import CausalFit, Schedule, State
 from headscript.tuning.retelling import Reteller
+from headscript.tuning.versions import (
+    Begun,
+    DType,
+    Judgement,
+    TuneSettings,
+    VersionRecord,
+    check,
+    keys_of,
+    read_record,
+    refuse_other_programs,
+    refuse_other_settings,
+)
 
 _CHECKPOINT_SECONDS = 30
 _JUDGED_TOKENS = 3_000  # of the select texts, on which a version is judged
 _RETOLD_TEXTS = 12
-_BASELINES = ("intended", "uniform", "zero")  # what else stands in the column of versions
-
-DType = Literal["auto", "float32", "bfloat16"]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class TuneSettings(_Frozen):
-    """What a person asked for."""
-
-    objective: Literal["kl"] = "kl"
-    """What the constants are fitted to: the original's next-token distribution."""
-    start: str = FOUND
-    """The version of the programs to start from."""
-    texts: str | None = None
-    """Name or path of the texts; none means the run's fit texts."""
-    field: str = "text"
-    """Field of a row that holds its text, in .jsonl and .parquet files."""
-    max_texts: int | None = None
-    """How many texts are taken at most."""
-    max_tokens: int | None = None
-    """How many tokens of each text are taken at most; none means as many as in the run."""
-    stages: tuple[float, ...] = (0.25, 0.5, 1.0)
-    """Fractions of heads that are replaced, stage by stage."""
-    order: str | None = None
-    """Which heads are replaced first; none is as in `headscript.assignment.ranking`."""
-    steps: int = 600
-    """Steps of the fit."""
-    step_tokens: int = 768
-    """Tokens of a step."""
-    rate: float = 0.03
-    """Rate of Adam."""
-    keep: float = 0.0
-    """Strength of the term that keeps the programs true to the patterns of their heads."""
-    terms: float | None = None
-    """Constants that a program keeps at most, in the mean and in the median over heads; none means
-    all."""
-    dtype: DType = "auto"
-    """Precision of the model while its programs are tuned."""
-    seed: int = 0
-    """Seed of what is drawn."""
-
-
-class Judgement(_Frozen):
-    """What a version is worth on the select texts."""
-
-    kl: dict[str, float]
-    """KL(original || replaced) in nats a token, by fraction of heads replaced."""
-    perplexity_increase: dict[str, float]
-    """0.05 is 5 %."""
-    iou: float
-    """Mean over heads and texts of the programs' IoU with their heads."""
-
-
-class VersionRecord(_Frozen):
-    """The contents of version.json."""
-
-    settings: TuneSettings
-    made_with: Maker
-    texts: int
-    """Texts the constants were fitted on."""
-    set_aside: int
-    """Texts that were left out because they share much with the run's select or test texts."""
-    order: tuple[str, ...]
-    """The heads, first replaced first."""
-    before: Judgement
-    after: Judgement
-    losses: tuple[float, ...]
-    """KL of the steps, in nats a token, mean over twenty steps each."""
-    seconds: float
 
 
 def tune(
@@ -124,32 +65,56 @@ def tune(
 ) -> VersionRecord:
     """Fit the constants of a run's programs through its frozen model; a new version of them.
 
-    A fit that was begun under `name` with the same settings goes on where it was. `model` says
-    where the run's model is, or is that model, if it is not where it was. Fitted on the run's fit
-    texts or on others that share nothing with its select and test texts; judged on select texts.
+    A fit that was begun under `name` with the same settings goes on where it was, in the order of
+    heads that it was begun with. `model` says where the run's model is, or is that model, if it is
+    not where it was. Fitted on the run's fit texts or on others that share nothing with its select
+    and test texts; judged on select texts.
 
     Raises HeadscriptError for whatever a person can mend: a run that is not finished or of another
-    model, an encoder, a version that is there with other settings, a fraction outside 0 to 1.
+    model, an encoder, a version that is there with other settings or was begun from other programs
+    or texts, a fraction outside 0 to 1.
     """
     settings = settings or TuneSettings()
-    _check(name, settings)
+    check(name, settings)
     with Run.open_for_writing(run) as opened:
         opened.results()
         folder = f"versions/{name}"
-        if opened.has(f"{folder}/settings.json"):
-            begun = TuneSettings.model_validate(opened.read_json(f"{folder}/settings.json"))
-            _refuse_other_settings(name, begun, settings)
         if opened.has(f"{folder}/version.json"):
-            return VersionRecord.model_validate(opened.read_json(f"{folder}/version.json"))
+            made = read_record(opened, f"{folder}/version.json", VersionRecord)
+            refuse_other_settings(name, made.settings, settings)
+            return made
+        begun = None
+        if opened.has(f"{folder}/begun.json"):
+            begun = read_record(opened, f"{folder}/begun.json", Begun)
+            refuse_other_settings(name, begun.settings, settings)
         programs = opened.programs(settings.start)
-        order = ranking(opened, settings.start, settings.order)
+        if begun is not None:
+            refuse_other_programs(name, begun, programs)
+            order = [Head.parse(head) for head in begun.order]
+        else:
+            order = ranking(opened, settings.start, settings.order, programs)
         if not isinstance(model, Model):
             model = load_model(
                 model or opened.model_name, dtype=_dtype(settings.dtype), on_event=on_event
             )
         check_model(opened, model)
         texts, set_aside = _texts(opened, model, settings)
-        opened.write_json(f"{folder}/settings.json", settings.model_dump(mode="json"))
+        digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+        if begun is None:
+            # A checkpoint without its beginning is of no use.
+            (opened.directory / folder / "checkpoint.safetensors").unlink(missing_ok=True)
+            begun = Begun(
+                settings=settings,
+                order=tuple(map(str, order)),
+                programs=keys_of(programs),
+                texts=digest,
+            )
+            opened.write_json(f"{folder}/begun.json", begun.model_dump(mode="json"))
+        elif begun.texts != digest:
+            raise HeadscriptError(
+                f"The texts to tune on are not those that the version {name!r} was begun with; "
+                "restore them, or choose another --name."
+            )
         begin = time.monotonic()
         state, constants = _fit(opened, folder, model, programs, order, texts, settings, on_event)
         tuned = _retold(opened, model, programs, constants)
@@ -166,38 +131,11 @@ def tune(
             after=after,
             losses=tuple(_thinned(state.losses)),
             seconds=round(time.monotonic() - begin, 1),
+            made=datetime.now(UTC).isoformat(),
         )
         opened.write_json(f"{folder}/version.json", record.model_dump(mode="json"))
         (opened.directory / folder / "checkpoint.safetensors").unlink(missing_ok=True)
         return record
-
-
-def _check(name: str, settings: TuneSettings) -> None:
-    if not name.isidentifier() and not name.replace("-", "_").isidentifier():
-        raise HeadscriptError(f"{name!r} cannot name a version: use letters, digits, - and _.")
-    if name == FOUND:
-        raise HeadscriptError(f"{FOUND!r} names the programs that explain wrote; choose another.")
-    if name in _BASELINES:
-        raise HeadscriptError(f"{name!r} names a baseline of 'headscript replace'; choose another.")
-    for fraction in settings.stages:
-        head_count(fraction, 1)
-    if not settings.stages or list(settings.stages) != sorted(set(settings.stages)):
-        raise HeadscriptError("Stages are fractions of heads that grow, such as 0.25,0.5,1.")
-    if settings.stages[0] <= 0:
-        raise HeadscriptError("A stage of no heads has nothing to tune; leave out the fraction 0.")
-
-
-def _refuse_other_settings(name: str, begun: TuneSettings, asked: TuneSettings) -> None:
-    different = [
-        f"{field} was {getattr(begun, field)!r} and is now {getattr(asked, field)!r}"
-        for field in TuneSettings.model_fields
-        if getattr(begun, field) != getattr(asked, field)
-    ]
-    if different:
-        raise HeadscriptError(
-            f"The version {name!r} was begun with other settings ({'; '.join(different)}); choose "
-            "another --name."
-        )
 
 
 def _dtype(name: DType) -> torch.dtype:
@@ -215,7 +153,8 @@ def _dtype(name: DType) -> torch.dtype:
 def _texts(run: Run, model: Model, settings: TuneSettings) -> tuple[list[list[int]], int]:
     """Token ids to tune on, and how many texts were set aside for being too like held-out ones."""
     if settings.texts is None:
-        return [list(text.token_ids) for text in run.texts("fit")][: settings.max_texts], 0
+        fit = run.texts("fit")[: settings.max_texts]
+        return [list(text.token_ids[: settings.max_tokens]) for text in fit], 0
     documents = load_texts(settings.texts, max_texts=settings.max_texts, field=settings.field)
     held_out = [text.text for text in run.texts() if text.split != "fit"]
     kept, aside = apart_from(documents, held_out)
