@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 
-from headscript.report.atlas.evidence import short_name
 from headscript.runs import FOUND
 from headscript.study.spec import Study, StudyModel, StudyTexts
 from headscript.study.steps import TUNED
+from headscript.wording import short_name
 
 
 def run_place(model: str, texts: str) -> str:
@@ -82,7 +82,7 @@ def evaluate(study: Study, run: str, version: str) -> str:
 
 def atlas(run: str) -> str:
     """Writes the atlas of the programs that were found, with what is not explained."""
-    return _command(["report", run, "--version", FOUND])
+    return _command(["report", run, "--programs", FOUND])
 
 
 def figures(run: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from headscript.costs import measured_file
 from headscript.errors import HeadscriptError
 from headscript.evaluation.replacing import ReplacementCurve
 from headscript.events import Listener, ignore
@@ -183,5 +184,5 @@ def _curve(run: Run, version: str) -> ReplacementCurve:
 
 def _cost_tokens(run: Run, version: str) -> int:
     """Tokens that a version's costs were measured on; 0 where the run does not tell."""
-    file = f"costs/{version}.measured.json"
+    file = measured_file(version)
     return int(run.read_json(file).get("tokens", 0)) if run.has(file) else 0

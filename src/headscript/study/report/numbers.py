@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 
 NONE = ""
 """What stands where nothing is known."""
@@ -71,20 +70,6 @@ def accuracy(value: float | None, error: float | None, *, signed: bool = False) 
         return NONE
     number = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
     return number if error is None else f"{number} ± {100 * error:.1f}"
-
-
-def duration(seconds: float | None) -> str:
-    """A time as a person would say it."""
-    if seconds is None or not isfinite(seconds):
-        return NONE
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def memory(megabytes: float | None) -> str:

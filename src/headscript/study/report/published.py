@@ -24,6 +24,10 @@ class Published:
     median_iou: float
     perplexity_increase: dict[float, float] = field(default_factory=dict)
     """By share of heads replaced, those with the highest IoU first; 0.05 is 5 %."""
+    iou_and_increase: float | None = None
+    """Spearman of the IoU of the k-th head and the increase after k heads, over these curves."""
+    iou_and_step: float | None = None
+    """The same with what the k-th head adds to the increase."""
 
 
 MODELS = (
@@ -43,6 +47,8 @@ MODELS = (
             0.75: 0.648,
             1.0: 60.83,
         },
+        iou_and_increase=-0.92,
+        iou_and_step=-0.57,
     ),
     Published(
         "TinyLlama-1.1B",
@@ -60,6 +66,8 @@ MODELS = (
             0.75: 2.69,
             1.0: 14.33,
         },
+        iou_and_increase=-1.0,
+        iou_and_step=-0.44,
     ),
     Published(
         "Llama-3.2-3B",
@@ -77,6 +85,8 @@ MODELS = (
             0.75: 7.93,
             1.0: 65.56,
         },
+        iou_and_increase=-1.0,
+        iou_and_step=-0.34,
     ),
     Published("BERT-base", ("bert-base-uncased",), heads=144, mean_iou=0.34, median_iou=0.34),
 )

@@ -31,7 +31,7 @@ def summary_rows(found: Gathered) -> list[Row]:
     rows = []
     for run in found.runs.values():
         summary = run.results.summary
-        splits = run.run.record.texts or {}
+        splits, terms = run.run.record.texts or {}, summary.terms
         row: Row = {
             "model": run.model,
             "texts": run.texts,
@@ -40,9 +40,9 @@ def summary_rows(found: Gathered) -> list[Row]:
             **_ends("ci95", summary.iou.ci95),
             "median_iou": summary.iou.median,
             "intended_iou": (summary.model_extra or {}).get("intended_iou"),
-            "terms_median": summary.terms.median,
-            "terms_mean": summary.terms.mean,
-            "terms_max": summary.terms.max,
+            "terms_median": None if terms is None else terms.median,
+            "terms_mean": None if terms is None else terms.mean,
+            "terms_max": None if terms is None else terms.max,
             "coverage": summary.coverage,
             "prefix_consistent": summary.prefix_consistent,
         }

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from headscript.records import Maker
-from headscript.report.atlas.evidence import short_name
 from headscript.study.report.gathering import Gathered
 from headscript.study.report.markdown import Table
 from headscript.study.report.numbers import listed, share, whole
 from headscript.study.report.tables import Tables
+from headscript.wording import short_name
 
 KINDS = {
     "explain": "programs",
@@ -55,7 +55,7 @@ def _models(found: Gathered) -> Table:
         rows.append(
             (
                 model.name,
-                short_name(model.source) or "",
+                short_name(model.source),
                 "decoder" if model.causal else "encoder",
                 "" if run is None else run.run.model.architecture,
                 "" if run is None else whole(len(run.run.model.heads)),
@@ -71,7 +71,7 @@ def _texts(found: Gathered) -> Table:
     rows = [
         (
             texts.name,
-            short_name(texts.source) or "",
+            short_name(texts.source),
             whole(texts.max_texts),
             whole(texts.max_tokens),
         )

@@ -84,11 +84,18 @@ def replacement(found: Gathered, tables: Tables) -> dict[str, Any]:
             names=2,
         ),
         "paper": Table(
-            ("the paper's model", *(f"{share(part)} replaced" for part in _PAPER_SHARES)),
+            (
+                "the paper's model",
+                *(f"{share(part)} replaced" for part in _PAPER_SHARES),
+                "IoU and the increase so far",
+                "IoU and the head's own step",
+            ),
             [
                 (
                     model.name,
                     *(_of_paper(model.perplexity_increase[part]) for part in _PAPER_SHARES),
+                    f"{model.iou_and_increase:.2f}",
+                    f"{model.iou_and_step:.2f}",
                 )
                 for model in published.MODELS
                 if model.perplexity_increase

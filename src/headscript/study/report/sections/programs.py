@@ -9,6 +9,7 @@ from headscript.study.report import published
 from headscript.study.report.gathering import Gathered
 from headscript.study.report.markdown import Table
 from headscript.study.report.numbers import (
+    NONE,
     difference,
     iou,
     iou_interval,
@@ -58,7 +59,7 @@ def programs(found: Gathered, tables: Tables) -> dict[str, Any]:
                     whole(row["heads"]),
                     iou_interval(row["iou"], row["ci95_low"], row["ci95_high"]),
                     iou(row["median_iou"]),
-                    f"{row['terms_median']:g}",
+                    NONE if row["terms_median"] is None else f"{row['terms_median']:g}",
                     share(row["coverage"]),
                     share(row["prefix_consistent"]),
                     _of_paper(row["paper_mean_iou"]),
@@ -106,7 +107,6 @@ def protocols(found: Gathered, tables: Tables) -> dict[str, Any]:
     first = rows[0] if rows else None
     return {
         "sentences": len(found.study.sentences),
-        "all_lose": bool(rows) and all(row["lost_on_unseen"] > 0 for row in rows),
         "most": None if first is None else _most(rows),
         "side_by_side": Table(
             (
@@ -131,6 +131,29 @@ def protocols(found: Gathered, tables: Tables) -> dict[str, Any]:
                     iou_interval(row["ours"], row["ours_low"], row["ours_high"]),
                     difference(row["gained_by_ours"]),
                     _of_paper(row["paper_mean_iou"]),
+                )
+                for row in rows
+            ],
+            names=2,
+        ),
+        # The three parts add up to what is lost.
+        "parts": Table(
+            (
+                "model",
+                "texts",
+                "lost",
+                "the sentences are easier",
+                "reported where it was chosen",
+                "the choice is worse",
+            ),
+            [
+                (
+                    row["model"],
+                    row["texts"],
+                    difference(-row["lost_on_unseen"]),
+                    difference(row["ours"] - row["five_ours"]),
+                    difference(row["five_ours"] - row["five"]),
+                    difference(-row["gained_by_ours"]),
                 )
                 for row in rows
             ],

@@ -12,7 +12,6 @@ from headscript.study.report.gathering import Gathered
 from headscript.study.report.markdown import Markdown, Table, code, link
 from headscript.study.report.numbers import (
     dollars,
-    duration,
     iou,
     listed,
     memory,
@@ -23,6 +22,7 @@ from headscript.study.report.numbers import (
 from headscript.study.report.sections.about import KINDS
 from headscript.study.report.tables import Tables
 from headscript.study.steps import TUNED
+from headscript.wording import duration
 
 
 def unexplained(found: Gathered, tables: Tables) -> dict[str, Any]:
