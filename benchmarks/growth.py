@@ -46,7 +46,7 @@ from headscript.packing import num_cells
 from headscript.programs.patterns import Patterns
 from headscript.programs.program import Program
 from headscript.propose.bench import Bench
-from headscript.propose.search import SharedRows, search_layer
+from headscript.propose.search import SharedRows, fit_rows, search_layer
 from headscript.recording import record
 from headscript.records import RunConfig
 from headscript.runs import Run
@@ -210,7 +210,8 @@ def recording_curves(model: Model, ids: list[list[int]], folder: Path, rounds: i
 
 def searching_curves(bench: Bench) -> list[Curve]:
     """Heads of one layer and, for more, of the next, with the default settings."""
-    long = [number for number, text in enumerate(bench.texts["fit"]) if len(text) == LONGEST]
+    whole = bench.fit_rows.texts
+    long = [number for number, text in enumerate(whole) if len(text) == LONGEST]
     packed = [bench.fit.layer(layer) for layer in LAYERS]
     settings = bench.settings
     base = {"texts": 24, "tokens": 64, "heads": 4, "terms": 24}
@@ -218,14 +219,14 @@ def searching_curves(bench: Bench) -> list[Curve]:
     def work(**changed: Any) -> Callable[[], object]:
         asked = base | changed
         chosen = long[: asked["texts"]]
-        texts = [bench.texts["fit"][number].prefix(asked["tokens"]) for number in chosen]
+        texts = [whole[number].prefix(asked["tokens"]) for number in chosen]
         cells = num_cells(asked["tokens"], bench.fit.causal)
         actual = [
             torch.cat([layer[number] for layer in packed])[: asked["heads"], :cells]
             for number in chosen
         ]
         here = replace(settings, max_terms=asked["terms"])
-        shared = SharedRows(texts, here)
+        shared = SharedRows(fit_rows(texts, here), here)
         share = asked.get("share", 1.0)
         pool = shared.pool
         relations = some(pool.relations, share)

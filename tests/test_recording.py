@@ -55,6 +55,27 @@ def alone(model: Model, ids: list[int]) -> dict[int, torch.Tensor]:
     return {layer: a[0] for layer, a in zip(layers, attentions, strict=True)}
 
 
+@pytest.mark.parametrize("kept_as", ["float16", "uint8"])
+def test_some_heads_of_a_recording_are_those_of_the_whole(model, texts, tmp_path, kept_as):
+    whole = record(model, texts, tmp_path, dtype=kept_as)
+    chosen = [Head(1, 3), Head(1, 0), Head(2, 2)]
+    some = whole.only(chosen)
+    assert some.heads == sorted(chosen)
+    assert some.layers == [1, 2]
+    assert some.heads_of(1) == [Head(1, 0), Head(1, 3)]
+    for number in (0, 3, 5):
+        assert torch.equal(some.layer(1, [number])[0], whole.layer(1, [number])[0][[0, 3]])
+        for head in chosen:
+            assert torch.equal(some.pattern(head, number), whole.pattern(head, number))
+    assert len(some.layer(2)) == len(texts)
+    with pytest.raises(HeadscriptError, match="L01H01 is not in the recording"):
+        some.pattern(Head(1, 1), 0)
+    with pytest.raises(HeadscriptError, match="L01H01 is not in the recording"):
+        some.only([Head(1, 1)])
+    with pytest.raises(HeadscriptError, match="Layer 0 is not"):
+        some.layer(0)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_recorded_is_the_attention_of_each_text_alone(family, texts, tmp_path):
     model = wrapped(family)

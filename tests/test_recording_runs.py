@@ -12,10 +12,11 @@ from headscript.errors import HeadscriptError
 from headscript.explaining import explain
 from headscript.library.entries import Library
 from headscript.library.matching import match
+from headscript.recorded import Recorded
 from headscript.recording import Recording
-from headscript.recording_runs import Recorded, record_run
+from headscript.recording_runs import record_run
+from headscript.records import SPLITS
 from headscript.runs import Run
-from headscript.stages import SPLITS
 
 SETTINGS: dict[str, Any] = {"heads": HEADS, "max_texts": 9, "max_tokens": 11, "seed": 3}
 
@@ -78,7 +79,7 @@ def test_explain_goes_on_from_a_recording(
     }
     with pytest.raises(HeadscriptError, match="holds a recording and no programs yet"):
         run.results()
-    facts = Recorded.of(run).facts()
+    facts = Recorded(run).facts()
     assert facts["texts"] == {"fit": 5, "select": 2, "test": 2}
     assert (facts["heads"], facts["layers"], facts["causal"]) == (5, 3, True)
     before = files_of(run.directory / "recording")
@@ -108,7 +109,7 @@ def test_a_run_is_explained_like_its_model(
     assert not (run.directory / "recording").exists()
     with pytest.raises(HeadscriptError, match="leave out --texts, --seed"):
         explain(run.directory, "stories", tmp_path / "new", seed=0)
-    with pytest.raises(HeadscriptError, match="texts are needed"):
+    with pytest.raises(HeadscriptError, match="say on which texts"):
         explain(made / "model", None, tmp_path / "new")
     with pytest.raises(HeadscriptError, match="has its recording already"):
         record_run(str(run.directory), None, tmp_path / "new")
@@ -145,7 +146,7 @@ def test_a_run_is_matched_like_its_model(
         theirs, ours = (Recording.open(each.recording_folder(split)) for each in (run, other))
         assert theirs.manifest == ours.manifest
     shutil.rmtree(tmp_path / "other" / "recording")
-    assert Recorded.of(run).facts()  # a file that is shared stays where it is left
+    assert Recorded(run).facts()  # a file that is shared stays where it is left
     in_place = match(run.directory, library=small_library, out=run.directory)
     assert in_place.model_dump(exclude={"seconds"}) == of_model
     assert Run.open(run.directory).finished
@@ -172,7 +173,7 @@ def test_what_cannot_be_matched(
         option = "--" + name.replace("_", "-")
         with pytest.raises(HeadscriptError, match=f"has its texts and heads: leave out {option}"):
             match(run.directory, library=small_library, **{name: value})
-    with pytest.raises(HeadscriptError, match="is no run, so texts are needed"):
+    with pytest.raises(HeadscriptError, match="is a model, not a run: say on which texts"):
         match(made / "model", library=small_library)
     with pytest.raises(HeadscriptError, match="begun with other settings"):
         match(small_run, library=small_library, out=shutil.copytree(small_run, tmp_path / "copy"))

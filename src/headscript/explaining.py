@@ -6,7 +6,7 @@ stage leaves its results as files in the run; a stage whose files are there is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -19,26 +19,24 @@ from headscript.evaluation.tables import distances, score_heads
 from headscript.events import Event, Listener, ignore
 from headscript.explainers.settings import ExplainerSettings
 from headscript.heads import Head
-from headscript.language import Text
-from headscript.language.text import TextReader
+from headscript.library.entries import Library
 from headscript.programs.program import Program
 from headscript.propose.bench import search_file
 from headscript.propose.frontier import Frontier
 from headscript.propose.proposing import Proposed, open_proposers, parse_proposers, propose
 from headscript.propose.writing import read_frontiers, write_program
-from headscript.recording import Recording
-from headscript.recording_runs import Recorded, recorded_for, recording_settings
+from headscript.recorded import Recorded, RecordedSplit
+from headscript.recording_runs import recorded_for, recording_settings
 from headscript.records import RunConfig
 from headscript.runs import Run
 from headscript.selection import choose_among, choose_programs
 from headscript.stages import (
-    SPLITS,
     Clock,
     categories,
     head_row,
-    mean_by_position,
     summary_of,
 )
+from headscript.used_texts import library_of, seen_by, settle_library
 
 _SELECT_CELLS = 100_000
 """Cells of the select texts on which all programs meet all heads."""
@@ -130,6 +128,8 @@ def explain(
         recorded = recorded_for(run, source, clock, engine=opened, on_event=on_event)
         if recorded is not None:
             _explain(run, recorded, explainer, opened, clock, on_event)
+        elif "library" in names:
+            settle_library(run, Library.load(config.library).record())
     return run
 
 
@@ -141,57 +141,49 @@ def _explain(
     clock: Clock,
     on_event: Listener,
 ) -> None:
-    config, recordings = run.config, recorded.recordings
+    config = run.config
     proposers = open_proposers(config, explainer)
-    read = TextReader(recorded.tokenizer, causal=recorded.model.causal)
-    texts = {
-        split: [read(text.token_ids) for text in recorded.texts if text.split == split]
-        for split in SPLITS
-    }
     frontiers: Mapping[Head, Frontier] = {}
     if "search" in config.proposers:
         with clock.timing("searching"):
-            frontiers = _search(run, recordings, engine, on_event)
+            frontiers = _search(run, recorded.recording("fit").layers, engine, on_event)
     proposed = None
     if proposers:
         with clock.timing("proposing"):
             proposed = propose(
                 run,
-                texts["fit"],
-                recordings["fit"],
+                recorded.split("fit"),
                 frontiers,
                 proposers,
                 engine=engine,
                 on_event=on_event,
             )
     with clock.timing("selecting"):
-        select = (texts["select"], recordings["select"], on_event)
         if proposed is None:
-            chosen, searched = _select(run, frontiers, *select), None
+            chosen, searched = _select(run, frontiers, recorded.split("select"), on_event), None
         else:
-            chosen, searched = _select_among(run, proposed, *select)
+            chosen, searched = _select_among(run, proposed, recorded.split("select"), on_event)
             frontiers = proposed.frontiers
     with clock.timing("scoring"):
-        test = recordings["test"]
+        test = recorded.split("test")
         scores = score_heads(
-            test,
-            texts["test"],
+            test.recording,
+            test.texts,
             {head: each.program for head, each in chosen.items()},
             {head: each.intended for head, each in chosen.items()},
-            mean_by_position=mean_by_position(recordings["fit"]),
+            mean_by_position=recorded.recording("fit"),
             seed=config.seed,
             on_event=on_event,
         )
-        searched_ious = _searched_ious(test, texts["test"], searched, config.seed, on_event)
-        kinds = categories(recordings["select"], texts["select"])
+        searched_ious = _searched_ious(test, searched, config.seed, on_event)
+        kinds = categories(recorded.split("select"))
     for head, each in chosen.items():
         run.write(f"programs/{head}.py", _for_head(each.program, head, run.model.name).encode())
-    ids = [text.id for text in recorded.texts if text.split == "test"]
     rows = []
-    for head in test.heads:
+    for head in test.recording.heads:
         of_head = chosen.get(head)
         program = None if of_head is None else of_head.program
-        row = head_row(head, scores[head], program, ids, config.seed)
+        row = head_row(head, scores[head], program, test.ids, config.seed)
         if of_head is not None:
             row |= of_head.facts()
         frontier = frontiers.get(head)
@@ -201,7 +193,10 @@ def _explain(
                 for step, iou in zip(frontier.steps, frontier.held_out, strict=True)
             ]
         rows.append(row | {"category": kinds[head], "searched_iou": searched_ious.get(head)})
-    summary = summary_of(rows, scores, {split: len(texts[split]) for split in SPLITS}, config.seed)
+    summary = summary_of(rows, scores, recorded.sizes()["texts"], config.seed)
+    library = library_of(run)
+    if library is not None:
+        summary["seen"] = seen_by(library, run, recorded.tokenizer, "test")
     if proposed is not None:
         summary["proposers"] = contributions(config.proposers, rows, proposed.reports)
     keep_portraits(run, rows)
@@ -235,11 +230,10 @@ class _Chosen:
 
 def _search(
     run: Run,
-    recordings: Mapping[str, Recording],
+    layers: list[int],
     engine: Engine,
     on_event: Listener,
 ) -> dict[Head, Frontier]:
-    layers = recordings["fit"].layers
     missing = [layer for layer in layers if not run.has(search_file(layer))]
     done = len(layers) - len(missing)
     on_event(Event("searching", done, len(layers)))
@@ -253,41 +247,42 @@ def _search(
 def _select(
     run: Run,
     frontiers: Mapping[Head, Frontier],
-    texts: Sequence[Text],
-    recording: Recording,
+    select: RecordedSplit,
     on_event: Listener,
 ) -> dict[Head, _Chosen]:
     """Cut each frontier where terms stop paying, write the programs, choose among all."""
-    config = run.config
+    config, heads = run.config, select.recording.heads
     written, fit_ious = [], []
-    for head in recording.heads:
+    for head in heads:
         program, step = write_program(run, frontiers[head])
         written.append(program)
         fit_ious.append(step.iou)
     table, _ = distances(
-        written, texts, recording, max_cells=_SELECT_CELLS, seed=config.seed, on_event=on_event
+        written,
+        select.texts,
+        select.recording,
+        max_cells=_SELECT_CELLS,
+        seed=config.seed,
+        on_event=on_event,
     )
     choices = choose_programs(table, range(len(written)), margin=config.term_price)
     return {
         head: _Chosen(
             written[choice.program],
-            recording.heads[choice.program],
+            heads[choice.program],
             "search",
             fit_iou,
             choice.iou,
             written[own],
         )
-        for own, (head, choice, fit_iou) in enumerate(
-            zip(recording.heads, choices, fit_ious, strict=True)
-        )
+        for own, (head, choice, fit_iou) in enumerate(zip(heads, choices, fit_ious, strict=True))
     }
 
 
 def _select_among(
     run: Run,
     proposed: Proposed,
-    texts: Sequence[Text],
-    recording: Recording,
+    select: RecordedSplit,
     on_event: Listener,
 ) -> tuple[dict[Head, _Chosen], dict[Head, Program] | None]:
     """Choose among all that was proposed; beside it, what the search alone would have given.
@@ -295,21 +290,21 @@ def _select_among(
     A head for which there is no program is left out. What every program does on the select texts
     for its own head is kept in the run.
     """
-    config, entries = run.config, proposed.entries
+    config, entries, heads = run.config, proposed.entries, select.recording.heads
     table, _ = distances(
         [entry.program for entry in entries],
-        texts,
-        recording,
+        select.texts,
+        select.recording,
         max_cells=_SELECT_CELLS,
         seed=config.seed,
         on_event=on_event,
     )
-    owners = [recording.heads.index(entry.head) for entry in entries]
+    owners = [heads.index(entry.head) for entry in entries]
     choices = choose_among(
         table, owners, [entry.program.terms for entry in entries], price=config.term_price
     )
     chosen = {}
-    for index, (head, choice) in enumerate(zip(recording.heads, choices, strict=True)):
+    for index, (head, choice) in enumerate(zip(heads, choices, strict=True)):
         if choice is not None:
             entry = entries[choice[0]]
             chosen[head] = _Chosen(
@@ -339,17 +334,16 @@ def _select_among(
     own = [number for number, entry in enumerate(entries) if entry.origins == ("search",)]
     # A combined program may be the search's alone again; the first of a head is the search's own.
     first = {entries[number].head: number for number in reversed(own)}
-    alone = [first[head] for head in recording.heads]
+    alone = [first[head] for head in heads]
     best = choose_programs(table[alone], range(len(alone)), margin=config.term_price)
     return chosen, {
         head: entries[alone[choice.program]].program
-        for head, choice in zip(recording.heads, best, strict=True)
+        for head, choice in zip(heads, best, strict=True)
     }
 
 
 def _searched_ious(
-    recording: Recording,
-    texts: Sequence[Text],
+    test: RecordedSplit,
     searched: Mapping[Head, Program] | None,
     seed: int,
     on_event: Listener,
@@ -358,7 +352,13 @@ def _searched_ious(
     if searched is None:
         return {}
     scores = score_heads(
-        recording, texts, searched, {}, mean_by_position=None, seed=seed, on_event=on_event
+        test.recording,
+        test.texts,
+        searched,
+        {},
+        mean_by_position=None,
+        seed=seed,
+        on_event=on_event,
     )
     return {head: mean(found.chosen) for head, found in scores.items()}
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headscript.disk import clear_disk_errors
 from headscript.engines import Engine
@@ -18,14 +17,11 @@ from headscript.errors import HeadscriptError
 from headscript.events import Listener, ignore
 from headscript.heads import Head
 from headscript.models import Model
-from headscript.recording import Recording
-from headscript.records import RECORD, RECORDING_SETTINGS, ModelFacts, RunConfig, RunText
+from headscript.recorded import Recorded
+from headscript.records import RECORD, RECORDING_SETTINGS, RunConfig, RunText
 from headscript.runs import Run
-from headscript.stages import SPLITS, Clock, check_bits, record_splits, settle
+from headscript.stages import Clock, check_bits, prepare_texts, record_splits, settle
 from headscript.texts import check_texts
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 def record_run(
@@ -64,41 +60,6 @@ def record_run(
     return run
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """The heads of a model on the texts of a run, with the tokenizer that cut these."""
-
-    model: ModelFacts
-    tokenizer: PreTrainedTokenizerBase
-    texts: list[RunText]
-    recordings: Mapping[str, Recording]
-    """By split."""
-
-    @classmethod
-    def of(cls, run: Run) -> Recorded:
-        """What a run has recorded; raises HeadscriptError where that is not finished, or gone."""
-        from headscript.models.loading import read_tokenizer
-
-        model, texts = run.model, run.texts()
-        recordings = {split: Recording.open(run.recording_folder(split)) for split in SPLITS}
-        return cls(model, read_tokenizer(run.tokenizer_folder), texts, recordings)
-
-    def facts(self) -> dict[str, Any]:
-        """Plain data: what was recorded, and the bytes it takes on disk."""
-        recordings = self.recordings
-        patterns = [file for each in recordings.values() for file in each.directory.rglob("*")]
-        return {
-            "model": self.model.name,
-            "architecture": self.model.architecture,
-            "causal": self.model.causal,
-            "layers": len(self.model.heads_per_layer),
-            "heads": len(next(iter(recordings.values())).heads),
-            "texts": {split: len(each.token_counts) for split, each in recordings.items()},
-            "tokens": {split: sum(each.token_counts) for split, each in recordings.items()},
-            "bytes": sum(file.stat().st_size for file in patterns if file.is_file()),
-        }
-
-
 def recording_settings(
     model: str | Path,
     texts: str | Path | None,
@@ -130,7 +91,8 @@ def recording_settings(
         return source, {name: getattr(source.config, name) for name in RECORDING_SETTINGS}
     if texts is None:
         raise HeadscriptError(
-            f"{model} is no run, so texts are needed to see what its heads do; name some (--texts)."
+            f"{model} is a model, not a run: say on which texts to look at its heads, as in "
+            "--texts stories."
         )
     check_bits(recording_bits)
     check_texts(texts)
@@ -151,25 +113,30 @@ def recorded_for(
     source: Run | None,
     clock: Clock,
     *,
+    prepare: Callable[[RunConfig, Model], list[RunText]] = prepare_texts,
+    keeping: bool = True,
     engine: Engine | None = None,
     on_event: Listener = ignore,
 ) -> Recorded | None:
     """Record what a run asks for in its folder, or take what `source` has recorded.
 
     None where the run is finished; then it is seen to be of this model and these texts alone.
-    Raises HeadscriptError as `explain` does where that cannot be.
+    `prepare` takes the texts that are recorded; without `keeping` the recording of `source` stays
+    where it is. Raises HeadscriptError as `explain` does where that cannot be.
     """
     with clock.timing("loading"):
         if source is not None:
             run.settle_model(source.model)
             run.settle_texts(source.texts())
         else:
-            model, texts, heads = settle(run, on_event)
+            model, texts, heads = settle(run, on_event, prepare=prepare)
     if run.finished:
         return None
     if source is not None:
-        found = Recorded.of(source)
-        take_recording(run, source, found)
+        found = Recorded(source)
+        found.recordings()  # all are there, or nothing is taken
+        if keeping:
+            _take(run, found)
         return found
     with clock.timing("recording"):
         return _record(run, model, texts, heads, engine, on_event)
@@ -184,27 +151,25 @@ def _record(
     on_event: Listener,
 ) -> Recorded:
     run.save_tokenizer(model.tokenizer)
-    recordings = record_splits(run, model, texts, heads, on_event, engine=engine)
-    return Recorded(run.model, model.tokenizer, texts, recordings)
+    record_splits(run, model, texts, heads, on_event, engine=engine)
+    return Recorded(run, model.tokenizer)
 
 
-def take_recording(run: Run, source: Run, recorded: Recorded) -> None:
-    """Give a run the model, the texts, the tokenizer and the recording of another, or keep its own.
+def _take(run: Run, recorded: Recorded) -> None:
+    """Give a run the tokenizer and the recording of another, or keep its own.
 
     The files of the recording are shared where the disk can, for they never change. Raises
-    HeadscriptError where the run has those of something else, and where it cannot be written.
+    HeadscriptError where the run cannot be written.
     """
-    run.settle_model(recorded.model)
-    run.settle_texts(recorded.texts)
     run.save_tokenizer(recorded.tokenizer)
-    for split in SPLITS:
-        theirs, ours = source.recording_folder(split), run.recording_folder(split)
+    for split, theirs in recorded.recordings().items():
+        ours = run.recording_folder(split)
         if ours.is_dir():
             continue
         with clear_disk_errors(ours):
             part = ours.with_name(f".{split}.part")
             shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(theirs, part, copy_function=_shared)
+            shutil.copytree(theirs.directory, part, copy_function=_shared)
             part.rename(ours)
 
 

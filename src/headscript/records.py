@@ -11,7 +11,7 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +24,9 @@ FORMAT = 1
 """Of the folder; grows when an older headscript could not read a newer run, or the reverse."""
 
 RECORD = "run.json"
+
+SPLITS = ("fit", "select", "test")
+"""What texts are for: constants and prompts, choices, and what is reported."""
 
 IMPORTED = "imported"
 """The architecture of a model of which a run has recorded attention, and nothing else."""
@@ -122,6 +125,8 @@ class Maker(_Frozen):
 
     headscript: str
     vocabulary: int
+    plugins: tuple[str, ...] = ()
+    """Plug-ins that add to the vocabulary, each with its version."""
     python: str
     libraries: dict[str, str]
     system: str
@@ -133,11 +138,17 @@ class Maker(_Frozen):
         return cls(
             headscript=version("headscript"),
             vocabulary=VOCABULARY_VERSION,
+            plugins=_plugins(),
             python=platform.python_version(),
             libraries={name: version(name) for name in _LIBRARIES},
             system=platform.platform(),
             machine=platform.machine(),
         )
+
+
+def _plugins() -> tuple[str, ...]:
+    found = entry_points(group="headscript.vocabulary")
+    return tuple(sorted(f"{each.name} {each.dist.version if each.dist else ''}" for each in found))
 
 
 class RunRecord(_Frozen):
@@ -157,7 +168,7 @@ class RunText:
 
     id: str
     split: str
-    """"fit", "select" or "test"."""
+    """One of `SPLITS`."""
     text: str
     token_ids: tuple[int, ...]
 
@@ -201,6 +212,12 @@ def refuse_other_version(directory: Path, then: Maker, now: Maker, *, resuming: 
         raise HeadscriptError(
             f"The run in {directory} was begun by headscript {then.headscript}, and this is "
             f"{now.headscript}; choose another --out, or install headscript {then.headscript}."
+        )
+    if resuming and then.plugins != now.plugins:
+        raise HeadscriptError(
+            f"The run in {directory} was begun with other plug-ins of the vocabulary "
+            f"({', '.join(then.plugins) or 'none'}), and here are "
+            f"{', '.join(now.plugins) or 'none'}; choose another --out, or install those."
         )
 
 

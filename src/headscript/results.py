@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,9 +43,9 @@ class HeadResult(_Result):
     """Who proposed the program: "search", "llm", or all that have a part in it, "search+llm"."""
     searched_iou: float | None = None
     """Mean IoU on the test texts of the program that the search alone would have given the head."""
-    terms: int = 0
-    """Constants of the program."""
-    prefix_consistent: bool = True
+    terms: int | None = None
+    """Constants of the program; none where there is no program, nor is what follows."""
+    prefix_consistent: bool | None = None
     """Whether row i of its pattern depends on tokens 0 to i alone."""
     category: str | None = None
     """What the head measurably does."""
@@ -81,11 +83,16 @@ class IouSummary(_Result):
 
 
 class TermsSummary(_Result):
-    """Numbers of constants over heads."""
+    """Numbers of constants over the heads that have a program."""
 
     median: float
     mean: float
     max: int
+
+    @classmethod
+    def of(cls, terms: Sequence[int]) -> Self:
+        """Those of one program or more."""
+        return cls(median=median(terms), mean=fmean(terms), max=max(terms))
 
 
 class ProposerSummary(_Result):
@@ -122,12 +129,16 @@ class Summary(_Result):
     baselines: dict[str, float] = Field(default_factory=dict)
     coverage: float
     """Share of the heads asked for that have a working program."""
-    prefix_consistent: float = 1.0
-    """Share of the programs that are."""
-    terms: TermsSummary
+    prefix_consistent: float | None = None
+    """Share of the programs that are; none where there is no program."""
+    terms: TermsSummary | None = None
+    """None where there is no program."""
     heads: int
     texts: dict[str, int]
     """Number of texts of each split."""
+    seen: int | None = None
+    """How many test texts repeat texts that the programs of its library were fitted or chosen on;
+    none where it has no library, or one that does not say."""
     categories: dict[str, int] = Field(default_factory=dict)
     proposers: dict[str, ProposerSummary] = Field(default_factory=dict)
     """By proposer, where the search was not alone."""

@@ -119,26 +119,27 @@ class MeanByPosition:
     """
 
     def __init__(self, heads: int, longest: int, causal: bool) -> None:
-        size = min(longest, LONGEST_MEAN)
-        self._sum = torch.zeros(heads, size, size)
+        self.longest = min(longest, LONGEST_MEAN)
+        self._sum = torch.zeros(heads, self.longest, self.longest)
         self._causal = causal
 
     def add(self, patterns: Tensor) -> None:
         """Take in the patterns (heads, n, n) of a text."""
-        n = min(patterns.shape[-1], self._sum.shape[-1])
+        n = min(patterns.shape[-1], self.longest)
         self._sum[:, :n, :n] += patterns[:, :n, :n]
 
     def packed(self, num_tokens: int) -> Tensor:
         """The mean patterns on the first `num_tokens` positions, packed: (heads, cells)."""
-        size = self._sum.shape[-1]
-        mean = torch.zeros(self._sum.shape[0], num_tokens, num_tokens)
-        n = min(num_tokens, size)
-        mean[:, :n, :n] = self._sum[:, :n, :n]
         allowed = torch.ones(num_tokens, num_tokens)
         if self._causal:
             allowed = allowed.tril()
-        total = mean.sum(-1, keepdim=True)
-        mean = torch.where(
-            total > 0, mean / total.clamp(min=1e-12), allowed / allowed.sum(1)[:, None]
-        )
-        return pack_rows(mean, self._causal)
+        uniform = allowed / allowed.sum(1)[:, None]
+        n = min(num_tokens, self.longest)
+        width = n if self._causal else num_tokens  # of the rows that are known
+        rows = torch.zeros(len(self._sum), n, width)
+        rows[:, :, :n] = self._sum[:, :n, :n]
+        total = rows.sum(-1, keepdim=True)
+        rows = torch.where(total > 0, rows / total.clamp(min=1e-12), uniform[:n, :width])
+        known = pack_rows(rows, causal=True) if self._causal else rows.flatten(1)
+        beyond = pack_rows(uniform, self._causal)[known.shape[1] :]
+        return torch.cat([known, beyond.expand(len(known), -1)], 1)

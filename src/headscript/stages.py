@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from statistics import mean, median
+from statistics import fmean, mean, median
 from typing import Any
 
 from headscript.engines.engine import Engine
@@ -16,17 +16,16 @@ from headscript.evaluation.categories import Behaviour
 from headscript.evaluation.tables import HeadScores
 from headscript.events import Event, Listener
 from headscript.heads import Head, parse_heads
-from headscript.language import Text
 from headscript.models import Model, load_model
 from headscript.packing import unpack
 from headscript.programs.program import Program
+from headscript.recorded import RecordedSplit
 from headscript.recording import Precision, Recording, begin, estimate, record, record_shard
-from headscript.records import RunConfig, RunText
+from headscript.records import SPLITS, RunConfig, RunText
+from headscript.results import TermsSummary
 from headscript.runs import Run
-from headscript.similarity import MeanByPosition, bootstrap_interval
-from headscript.texts import load_texts, split_documents
-
-SPLITS = ("fit", "select", "test")
+from headscript.similarity import bootstrap_interval
+from headscript.texts import as_read, load_texts, split_documents
 
 _PRECISIONS: dict[int, Precision] = {8: "uint8", 16: "float16"}
 
@@ -37,36 +36,19 @@ def check_bits(recording_bits: int) -> None:
         raise HeadscriptError(f"A recorded weight takes 8 or 16 bits, not {recording_bits}.")
 
 
-def settle(run: Run, on_event: Listener) -> tuple[Model, list[RunText], list[Head]]:
-    """Load what a run is about: its model, its texts and the heads that are asked for.
-
-    They are written down in the run. Raises HeadscriptError as `explain` does for these, and where
-    they are not those that the run was begun with.
-    """
-    model = load_model(run.config.model, on_event=on_event)
-    run.settle_model(model)
-    heads = parse_heads(run.config.heads, model.heads_per_layer)
-    texts = prepare_texts(run.config, model)
-    run.settle_texts(texts)
-    return model, texts, heads
-
-
 def prepare_texts(config: RunConfig, model: Model) -> list[RunText]:
-    """The texts that a run asks for, split and tokenised.
+    """The texts that a run asks for, tokenised, and split by what the model reads of them.
 
     Raises HeadscriptError where a split would have no text of two tokens.
     """
     documents = load_texts(config.texts, max_texts=config.max_texts, field=config.field)
-    splits = split_documents(documents, seed=config.seed)
+    ids = {each.id: tuple(model.encode(each.text, config.max_tokens)) for each in documents}
+    read = [as_read(model.tokenizer, ids[document.id]) for document in documents]
+    splits = split_documents(documents, seed=config.seed, read=read)
     prepared = []
     for split in SPLITS:
         found = [
-            RunText(
-                document.id,
-                split,
-                document.text,
-                tuple(model.encode(document.text, config.max_tokens)),
-            )
+            RunText(document.id, split, document.text, ids[document.id])
             for document in getattr(splits, split)
         ]
         usable = [text for text in found if len(text.token_ids) > 1]
@@ -76,6 +58,25 @@ def prepare_texts(config: RunConfig, model: Model) -> list[RunText]:
             )
         prepared += usable
     return prepared
+
+
+def settle(
+    run: Run,
+    on_event: Listener,
+    *,
+    prepare: Callable[[RunConfig, Model], list[RunText]] = prepare_texts,
+) -> tuple[Model, list[RunText], list[Head]]:
+    """Load what a run is about: its model, its texts and the heads that are asked for.
+
+    They are written down in the run; `prepare` takes the texts. Raises HeadscriptError as `explain`
+    does for these, and where they are not those that the run was begun with.
+    """
+    model = load_model(run.config.model, on_event=on_event)
+    run.settle_model(model)
+    heads = parse_heads(run.config.heads, model.heads_per_layer)
+    texts = prepare(run.config, model)
+    run.settle_texts(texts)
+    return model, texts, heads
 
 
 def record_splits(
@@ -143,25 +144,14 @@ def _ids_of(texts: Sequence[RunText], split: str) -> list[tuple[int, ...]]:
     return [text.token_ids for text in texts if text.split == split]
 
 
-def mean_by_position(recording: Recording) -> dict[int, MeanByPosition]:
-    """The mean patterns of the heads of each layer, by position."""
-    longest = max(recording.token_counts)
-    means = {}
-    for layer in recording.layers:
-        heads = len(recording.heads_of(layer))
-        means[layer] = MeanByPosition(heads, longest, recording.causal)
-        for number, cells in enumerate(recording.layer(layer)):
-            means[layer].add(unpack(cells, recording.token_counts[number], recording.causal))
-    return means
-
-
-def categories(recording: Recording, texts: Sequence[Text]) -> dict[Head, str]:
-    """What each recorded head measurably does on texts."""
+def categories(split: RecordedSplit) -> dict[Head, str]:
+    """What each recorded head measurably does on the texts of a split."""
+    recording = split.recording
     found: dict[Head, str] = {}
     for layer in recording.layers:
         heads = recording.heads_of(layer)
         behaviour = Behaviour.of_nothing(len(heads))
-        for text, cells in zip(texts, recording.layer(layer), strict=True):
+        for text, cells in zip(split.texts, recording.layer(layer), strict=True):
             behaviour.add(unpack(cells, len(text), recording.causal), text)
         found.update(zip(heads, behaviour.categories(), strict=True))
     return found
@@ -181,8 +171,8 @@ def head_row(
         "iou": mean(scores.chosen),
         "ci95": bootstrap_interval(scores.chosen, seed=seed),
         "baselines": {name: mean(values) for name, values in scores.baselines.items()},
-        "terms": 0,
-        "prefix_consistent": True,
+        "terms": None,
+        "prefix_consistent": None,
         "status": "no program was proposed",
     }
     if program is None:
@@ -206,7 +196,11 @@ def summary_of(
     texts: dict[str, int],
     seed: int,
 ) -> dict[str, Any]:
-    """All heads together; intervals resample texts, the same texts for all heads."""
+    """All heads together; intervals resample texts, the same texts for all heads.
+
+    A head without a program has an IoU of 0; what is told of programs is over those that there are.
+    """
+    programs = [row for row in rows if row["terms"] is not None]
     by_text = [mean(values) for values in zip(*(s.chosen for s in scores.values()), strict=True)]
     intended = [row.get("intended_iou") for row in rows]
     return {
@@ -215,17 +209,17 @@ def summary_of(
             "median": median(row["iou"] for row in rows),
             "ci95": bootstrap_interval(by_text, seed=seed),
         },
-        "intended_iou": mean(iou or 0.0 for iou in intended) if any(intended) else None,
+        "intended_iou": None
+        if all(iou is None for iou in intended)
+        else mean(iou or 0.0 for iou in intended),
         "baselines": {
             name: mean(row["baselines"][name] for row in rows) for name in rows[0]["baselines"]
         },
         "coverage": mean(row["status"] == "ok" for row in rows),
-        "prefix_consistent": mean(row["prefix_consistent"] for row in rows),
-        "terms": {
-            "median": median(row["terms"] for row in rows),
-            "mean": mean(row["terms"] for row in rows),
-            "max": max(row["terms"] for row in rows),
-        },
+        "prefix_consistent": fmean(row["prefix_consistent"] for row in programs)
+        if programs
+        else None,
+        "terms": TermsSummary.of([row["terms"] for row in programs]) if programs else None,
         "heads": len(rows),
         "texts": texts,
         "categories": dict(Counter(row["category"] for row in rows)),

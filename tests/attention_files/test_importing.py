@@ -29,10 +29,11 @@ from headscript.heads import Head
 from headscript.library.entries import Library
 from headscript.library.matching import match
 from headscript.packing import pack_rows
+from headscript.recorded import Recorded
 from headscript.recording import Recording
-from headscript.recording_runs import Recorded, record_run
+from headscript.recording_runs import record_run
+from headscript.records import SPLITS
 from headscript.runs import Run
-from headscript.stages import SPLITS
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_the_attention_of_gpt2(shared: Path, tmp_path: Path) -> None:
     assert run.model.name == "gpt2 (124M)"
     assert len(run.model.heads) == 144
     assert [len(run.texts(split)) for split in SPLITS] == [3, 1, 1]
-    recorded = Recorded.of(run)
+    recorded = Recorded(run)
     raw = {file.stem: json.loads(file.read_text()) for file in files}
     read = TokenMapper(recorded.tokenizer).read
     for split in SPLITS:
@@ -75,7 +76,7 @@ def test_the_attention_of_gpt2(shared: Path, tmp_path: Path) -> None:
             assert read.surfaces(text.token_ids) == found["tokens"]
             for head in (Head(0, 0), Head(5, 1), Head(11, 11)):
                 data = found["attention_softmax_by_layer_head"][f"{head.layer}.{head.head}"]["data"]
-                pattern = recorded.recordings[split].pattern(head, number)
+                pattern = recorded.recording(split).pattern(head, number)
                 assert torch.allclose(pattern, torch.tensor(data), atol=3e-4)
 
 

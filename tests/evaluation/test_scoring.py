@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.small_run import save_model, save_texts
 
+from headscript import similarity
 from headscript.errors import HeadscriptError
-from headscript.evaluation import score_run
+from headscript.evaluation import mean_patterns, score_run
+from headscript.evaluation.scoring_recorded import score_recorded
 from headscript.events import Event
 from headscript.language.gate import GateError
 from headscript.models import load_model
 from headscript.runs import Run
-from headscript.texts import Document, load_texts
+from headscript.similarity import MeanByPosition
+from headscript.texts import Document, Trace, load_texts
+from headscript.used_texts import LibraryRecord, settle_library
 
 UNIFORM = '''
 from headscript.language import run, softmax
@@ -52,6 +57,71 @@ def test_the_test_texts_score_as_the_run_said(small_run: Path) -> None:
     rows = {row.head: row.iou for row in score.by_head}
     for row in run.results().heads:
         assert rows[f"L{row.layer:02d}H{row.head:02d}"] == pytest.approx(row.iou, abs=2e-3)
+
+
+def test_texts_that_the_programs_were_made_on_are_counted(
+    run: Run, documents: list[Document], tmp_path: Path
+) -> None:
+    assert score_run(run, documents).seen == 0
+    assert score_recorded(run).seen == 0
+    fit, select = run.texts("fit")[0].text, run.texts("select")[0].text
+    edited = Document("edited", " ".join([*fit.split()[:-1], "w5"]))
+    longer = Document("longer", f"{select} {documents[0].text}")
+    other = Document("other", f"{documents[1].text} {select}")
+    texts = [*documents, Document("fit", fit), edited, longer, other]
+    score = score_run(run, texts)
+    assert (score.texts, score.seen) == (8, 4)
+    # Cut to the twelve words of a text, the last one is another.
+    assert score_run(run, texts, max_tokens=12).seen == 3
+    assert json.loads(score.model_dump_json())["seen"] == 4
+
+
+def test_texts_of_the_library_of_a_run_are_counted(run: Run, documents: list[Document]) -> None:
+    texts = tuple(str(Trace.short(document.text)) for document in documents[:3])
+    library = LibraryRecord(name="some", sha256="0" * 64, programs=1, texts=texts)
+    with Run.open_for_writing(run.directory) as opened:
+        settle_library(opened, library)
+    assert score_run(run, documents).seen == 3
+    (run.directory / "library.json").write_text('{"name": "some"}')
+    with pytest.raises(HeadscriptError, match=r"library\.json is damaged"):
+        score_run(run, documents)
+
+
+@pytest.mark.parametrize("longest", [5, 512])
+def test_the_mean_pattern_is_one_baseline_however_programs_are_scored(
+    small_run: Path, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the recording, as `explain` does, and on texts; also beyond what it knows."""
+    monkeypatch.setattr(similarity, "LONGEST_MEAN", longest)
+    run = Run.open(small_run)
+    own = score_run(run, [Document(text.id, text.text) for text in run.texts("test")])
+    recorded = score_recorded(run)
+    for one, other in zip(own.by_head, recorded.by_head, strict=True):
+        # To 0.002, since the recording is in float16.
+        assert one.baselines["mean by position"] == pytest.approx(
+            other.baselines["mean by position"], abs=2e-3
+        )
+    known = run.results().summary.baselines["mean by position"]
+    assert (recorded.baselines["mean by position"] == pytest.approx(known, abs=1e-6)) is (
+        longest == 512
+    )
+
+
+def test_the_mean_patterns_of_one_layer_are_held_at_a_time(
+    small_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: weakref.WeakSet[MeanByPosition] = weakref.WeakSet()
+    numbers = []
+
+    class Counted(MeanByPosition):
+        def __init__(self, heads: int, longest: int, causal: bool) -> None:
+            super().__init__(heads, longest, causal)
+            alive.add(self)
+            numbers.append(len(alive))
+
+    monkeypatch.setattr(mean_patterns, "MeanByPosition", Counted)
+    score_recorded(Run.open(small_run))
+    assert numbers == [1, 1]
 
 
 def test_an_edited_program_is_scored_as_edited(run: Run, documents: list[Document]) -> None:

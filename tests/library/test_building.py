@@ -1,6 +1,7 @@
 """A library is made of what runs found, the same each time."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from headscript.propose.candidates import Candidate, Outcome
 from headscript.propose.judging import judged_file
 from headscript.recording import Recording
 from headscript.runs import Run
+from headscript.texts import Trace, repeating
+from headscript.used_texts import LibraryRecord, settle_library
 
 SHARPER = 'def attend(text, a=1.7):\n    """Looks at the second word."""\n'
 SHARPER += "    return softmax(a * text.at(2))\n"
@@ -67,6 +70,31 @@ def test_the_library_of_a_run(run_with_candidates: Path, tmp_path: Path):
     table, _ = distances(programs, texts, recording, max_cells=10**6, seed=0)
     assert float(table.amax(0).mean()) == pytest.approx(built.best_iou["library"], abs=1e-4)
     assert built.best_iou["library"] <= built.best_iou["distinct"] + 1e-6
+
+
+def test_a_library_keeps_what_its_texts_are_known_again_by(small_run: Path, tmp_path: Path):
+    build([small_run, small_run], tmp_path / "library.jsonl")
+    built, run = Library.load(tmp_path / "library.jsonl"), Run.open(small_run)
+    assert built.texts is not None
+    assert len(built.texts) == 8
+    known = [Trace.parse(text) for text in built.texts]
+    texts = run.texts()
+    repeats = repeating([text.text for text in texts], known)
+    assert repeats == [text.split != "test" for text in texts]
+    assert built.record() == replace(built, run=run).record()
+    assert Library.load(small_run).record().texts == built.texts
+
+
+def test_what_a_library_was_made_on_is_handed_on(small_run: Path, tmp_path: Path):
+    build([small_run], tmp_path / "first.jsonl")
+    folder = shutil.copytree(small_run, tmp_path / "run")
+    other = str(Trace.short("A story that this run has not read, but its library."))
+    theirs = LibraryRecord(name="other", sha256="0" * 64, programs=1, texts=(other,))
+    with Run.open_for_writing(folder) as run:
+        settle_library(run, theirs)
+    build([folder], tmp_path / "second.jsonl")
+    texts = Library.load(tmp_path / "second.jsonl").texts
+    assert set(texts or ()) == {other, *(Library.load(tmp_path / "first.jsonl").texts or ())}
 
 
 def test_few_programs_are_those_that_do_most(run_with_candidates: Path, tmp_path: Path):

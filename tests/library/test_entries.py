@@ -11,6 +11,7 @@ from headscript.library import entries as module
 from headscript.library.entries import Entry, Library, Origin, entry_name, unique_names
 from headscript.programs import Program
 from headscript.runs import Run
+from headscript.texts import Trace
 
 FIRST = 'def attend(text, a=3.1):\n    """Rests on “the first” token. And\n    no more."""\n'
 FIRST += "    return softmax(a * text.first)\n"
@@ -40,6 +41,22 @@ def test_what_is_written_is_read_again(tmp_path: Path):
     assert (commas.category, commas.iou) == ("delimiter", 0.5)
     read.save(tmp_path / "again.jsonl")
     assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "some.jsonl").read_bytes()
+    assert read.texts is None
+
+
+def test_the_texts_that_programs_come_from_are_kept_beside_them(tmp_path: Path):
+    traces = tuple(sorted(str(Trace.short(f"Story {number} of a cat.")) for number in range(3)))
+    library = replace(some_library(), texts=traces)
+    library.save(tmp_path / "some.jsonl")
+    read = Library.load(tmp_path / "some.jsonl")
+    assert read.texts == traces
+    assert len(read) == 2
+    assert read.sha256 == library.sha256 == some_library().sha256
+    read.save(tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "some.jsonl").read_bytes()
+    with (tmp_path / "some.jsonl").open("a") as file:
+        file.write(json.dumps({"texts": [str(Trace.of("One more."))]}) + "\n")
+    assert len(Library.load(tmp_path / "some.jsonl").texts or ()) == 4
 
 
 @pytest.mark.parametrize(
@@ -51,6 +68,8 @@ def test_what_is_written_is_read_again(tmp_path: Path):
         (json.dumps({"name": "x", "source": "import os\n"}), "Line 2 of "),
         (json.dumps({"name": "x", "source": FIRST.replace("text.first", "text.furst")}), "furst"),
         (json.dumps({"name": "a", "source": COMMA}), "two programs of the name 'a'"),
+        ('{"texts": ["a story"]}', "Line 2 of "),
+        ('{"texts": ["=AAAAAQ=="], "more": 1}', "does not tell the texts"),
     ],
 )
 def test_a_line_that_is_no_program_is_refused(tmp_path: Path, line: str, said: str):

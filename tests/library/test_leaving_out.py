@@ -14,17 +14,16 @@ from headscript.errors import HeadscriptError
 from headscript.evaluation.tables import score_heads
 from headscript.language.text import TextReader
 from headscript.library import leaving_out
-from headscript.library.bench import Bench, Chosen
 from headscript.library.choosing import Usable
 from headscript.library.entries import Library
-from headscript.library.leaving_out import left_out, on_others
+from headscript.library.leaving_out import Chosen, left_out, on_others
 from headscript.library.matching import match
 from headscript.packing import pack_rows
 from headscript.programs import Program
-from headscript.recording_runs import Recorded
+from headscript.recorded import Recorded
+from headscript.records import SPLITS
 from headscript.runs import Run
 from headscript.similarity import iou
-from headscript.stages import SPLITS
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +33,6 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def imported(files: Sequence[Path], words: Path, out: Path) -> Run:
     return import_recording(files, out, tokenizer=words).run
-
-
-def bench_of(run: Run) -> Bench:
-    return Bench.of_run(Recorded.of(run), seed=0)
 
 
 def usable() -> list[Program]:
@@ -52,15 +47,16 @@ def test_a_text_has_no_say_in_its_own_choice() -> None:
 
 
 def test_it_is_what_counting_by_hand_gives(words: Path, tmp_path: Path) -> None:
-    bench = bench_of(imported(save_files(tmp_path / "files"), words, tmp_path / "run"))
+    recorded = Recorded(imported(save_files(tmp_path / "files"), words, tmp_path / "run"))
     programs = usable()
-    found = left_out(programs, bench, refitting=False)
+    found = left_out(programs, recorded, refitting=False)
+    splits = {name: recorded.split(name) for name in SPLITS}
     actual = {}
     table = {}  # (text, program, head)
-    for split in SPLITS:
-        for number, text in enumerate(bench.texts[split]):
+    for split, of_split in splits.items():
+        for number, text in enumerate(of_split.texts):
             actual[split, number] = torch.cat(
-                [bench.recordings[split].layer(layer, [number])[0] for layer in (0, 1)]
+                [of_split.recording.layer(layer, [number])[0] for layer in (0, 1)]
             )
             for place, program in enumerate(programs):
                 predicted = pack_rows(program(text).detach(), causal=True)
@@ -84,10 +80,10 @@ def test_it_is_what_counting_by_hand_gives(words: Path, tmp_path: Path) -> None:
     assert found.chosen_on_all >= found.as_is.mean
     uniform = mean(
         float(iou(pack_rows(text.allowed / text.allowed.sum(1)[:, None], True), patterns_of).mean())
-        for split in SPLITS
+        for split, of_split in splits.items()
         for text, patterns_of in zip(
-            bench.texts[split],
-            (actual[split, number] for number in range(len(bench.texts[split]))),
+            of_split.texts,
+            (actual[split, number] for number in range(len(of_split.texts))),
             strict=True,
         )
     )
@@ -108,14 +104,14 @@ def test_a_text_left_out_is_not_looked_at(
     monkeypatch.setattr(leaving_out, "score_heads", watched)
     run = imported(files, words, tmp_path / "run")
     order = [text.id for split in SPLITS for text in run.texts(split)]
-    first = left_out(usable(), bench_of(run), refitting=True)
+    first = left_out(usable(), Recorded(run), refitting=True)
     with_first, chosen = chosen, []
     place = order.index("text2")
     n = len(next(text for text in run.texts() if text.id == "text2").token_ids)
     save_attention(files[2], patterns(n, seed=77), ids(n, seed=2), model="toy")
     other_run = imported(files, words, tmp_path / "other")
     assert [text.id for split in SPLITS for text in other_run.texts(split)] == order
-    second = left_out(usable(), bench_of(other_run), refitting=True)
+    second = left_out(usable(), Recorded(other_run), refitting=True)
     assert chosen[place] == with_first[place]
     assert chosen != with_first  # where it is not left out, it does have a say
     assert first.as_is != second.as_is
@@ -124,7 +120,7 @@ def test_a_text_left_out_is_not_looked_at(
 def test_fitting_helps_where_there_is_something_to_fit(words: Path, tmp_path: Path) -> None:
     """All heads look at the first token more than the library's constants do."""
     reader = TextReader(
-        Recorded.of(imported(save_files(tmp_path / "f"), words, tmp_path / "r")).tokenizer
+        Recorded(imported(save_files(tmp_path / "f"), words, tmp_path / "r")).tokenizer
     )
     sure = Program.parse("def attend(text, a=5.0):\n    return softmax(a * text.first)\n")
     files = []
@@ -158,7 +154,7 @@ def test_many_texts_are_for_splits(words: Path, tmp_path: Path) -> None:
 
 def test_some_texts_as_one_recording(words: Path, tmp_path: Path) -> None:
     run = imported(save_files(tmp_path / "files"), words, tmp_path / "run")
-    fit, test = (Recorded.of(run).recordings[split] for split in ("fit", "test"))
+    fit, test = (Recorded(run).recording(split) for split in ("fit", "test"))
     some = Chosen([(test, 0), (fit, 2), (fit, 0)])
     assert some.token_counts == [test.token_counts[0], fit.token_counts[2], fit.token_counts[0]]
     assert some.layers == fit.layers

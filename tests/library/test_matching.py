@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -10,13 +11,14 @@ from tests.planted import planted_bert, planted_llama, stories
 
 from headscript.errors import HeadscriptError
 from headscript.evaluation import portrait, score_run
+from headscript.evaluation.scoring_recorded import score_recorded
 from headscript.explaining import explain
 from headscript.heads import Head
 from headscript.library.entries import Entry, Library, Origin
 from headscript.library.matching import match
 from headscript.programs import Program
 from headscript.runs import Run
-from headscript.texts import load_texts
+from headscript.texts import Trace, load_texts
 
 
 def entry(name: str, scores: str, constants: str) -> Entry:
@@ -203,6 +205,56 @@ def test_the_library_is_a_proposer(llama, texts, tmp_path):
             assert rows[head].iou > 0.9
             assert rows[head].proposer == "library"
     assert run.results().summary.proposers["library"].heads == 1
+    assert run.results().summary.seen is None
+
+
+def test_a_proposer_s_library_is_known_again(llama, texts, tmp_path):
+    def explained(library: Library, out: str) -> Run:
+        library.save(tmp_path / "some.jsonl")
+        return explain(
+            str(llama[1]),
+            texts,
+            tmp_path / out,
+            heads="L0H0",
+            max_tokens=40,
+            proposers="library",
+            library=tmp_path / "some.jsonl",
+            workers=1,
+        )
+
+    run = explained(LIBRARY, "first")
+    named = [text.text for text in run.texts("test")][:2]
+    traces = tuple(str(Trace.short(text)) for text in [*named, "Of something else."])
+    seeing = explained(replace(LIBRARY, texts=tuple(sorted(traces))), "second")
+    assert seeing.results().summary.seen == 2
+    assert seeing.read_json("results.json")["heads"] == run.read_json("results.json")["heads"]
+
+    before = (run.directory / "library.json").read_bytes()
+    fewer = Library(LIBRARY.entries[1:], LIBRARY.name)
+    with pytest.raises(HeadscriptError, match="has changed since the run"):
+        explained(fewer, "first")
+    found = (run.directory / "results.json").read_bytes()
+    (run.directory / "results.json").unlink()
+    with pytest.raises(HeadscriptError, match="has changed since the run"):
+        explained(fewer, "first")
+    assert not run.finished
+    assert (run.directory / "library.json").read_bytes() == before
+    heads = explained(LIBRARY, "first").read_json("results.json")["heads"]
+    assert heads == json.loads(found)["heads"]
+
+
+def test_test_texts_that_the_library_has_seen(llama, texts, matched, tmp_path):
+    found, out = matched
+    assert found.seen is None
+    test = Run.open(out).texts("test")
+    traces = sorted(str(Trace.short(text.text)) for text in test[1:])
+    library = replace(LIBRARY, texts=tuple(traces))
+    out_too = tmp_path / "run"
+    again = match(llama[1], texts, library=library, max_tokens=40, refit=False, out=out_too)
+    assert again.seen == len(test) - 1
+    assert again.library_hash == found.library_hash
+    assert score_recorded(Run.open(out_too)).seen == len(test) - 1
+    assert score_recorded(Run.open(out)).seen == 0
 
 
 def test_a_run_of_explain_is_not_taken_over(small_run: Path, tmp_path: Path):

@@ -14,6 +14,7 @@ from headscript.library.refitting import finish, try_programs
 from headscript.models import Model
 from headscript.programs import Program
 from headscript.programs.reading import read_terms
+from headscript.recorded import RecordedSplit
 from headscript.recording import Recording, record
 from headscript.rows import Rows
 
@@ -82,7 +83,8 @@ def test_constants_are_found(planted, what, name):
     table, _ = distances(PROGRAMS, texts, recording, max_cells=10**6, seed=0)
     assert float(table[:, places[what]].max()) < 0.8
     tried = try_programs(PROGRAMS, table, texts, recording)
-    refits = finish(PROGRAMS, tried, (texts, recording), (texts, recording))
+    split = RecordedSplit([], texts, recording)
+    refits = finish(PROGRAMS, tried, split, split)
     best = refits[places[what]][0]
     assert PROGRAMS[best.program].name == name
     assert best.select_iou > max(0.9, best.unfitted_select_iou + 0.1)

@@ -16,6 +16,10 @@ def _joined(form: str, *parts):
     return st.builds(form.format, *parts)
 
 
+def _is_no_power(written: str) -> bool:
+    return not written.endswith(("** 2)", "** w)"))
+
+
 def conditions(*names: str):
     """True or false for each pair; `names` are of such."""
     plain = st.one_of(
@@ -44,11 +48,13 @@ def values(relation: str = "text.itself", score: str = "text.distance"):
         _joined("text.between({})", _FLAGS),
         st.sampled_from(["text.distance", "key(text.rarity)", "query(text.position)", score]),
     )
-    unary = ["sqrt({})", "log({})", "(-{})", "(w * {})", "softmax({})", "({} ** 2)", "({} ** w)"]
+    unary = ["sqrt({})", "log({})", "(-{})", "(w * {})", "softmax({})"]
+    powers = ["({} ** 2)", "({} ** w)"]  # of which the gate takes no power
     return st.recursive(
         plain,
         lambda inner: st.one_of(
             st.sampled_from(unary).flatmap(lambda form: _joined(form, inner)),
+            st.sampled_from(powers).flatmap(lambda form: _joined(form, inner.filter(_is_no_power))),
             _joined("({} {} {})", inner, st.sampled_from("+-*/"), inner),
             _joined("where({}, {}, {})", true_or_false, inner, inner | st.just("0")),
             _joined("{}({}, {})", st.sampled_from(["minimum", "maximum"]), inner, inner),

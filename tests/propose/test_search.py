@@ -16,6 +16,7 @@ from headscript.propose.search import (
     SharedRows,
     Step,
     choose_step,
+    fit_rows,
     held_out,
     search_layer,
 )
@@ -34,6 +35,10 @@ PLANTED = {
 def pattern(text, weights):
     scores = sum(weight * term.feature(text) for term, weight in weights.items())
     return scores.masked_fill(~text.allowed, -torch.inf).softmax(-1)
+
+
+def shared_rows(texts):
+    return SharedRows(fit_rows(texts, SETTINGS), SETTINGS)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,7 +66,7 @@ def frontiers(texts):
         noisy = 0.7 * clean + 0.3 * noise / noise.sum(1, keepdim=True)
         even = text.allowed / text.allowed.sum(1, keepdim=True)
         packed.append(torch.stack([pack_rows(p, True) for p in (clean, noisy, even)]))
-    return search_layer(SharedRows(texts, SETTINGS), packed, SETTINGS)
+    return search_layer(shared_rows(texts), packed, SETTINGS)
 
 
 def test_a_log_linear_head_is_found_with_its_constants(frontiers):
@@ -122,7 +127,7 @@ def test_a_frontier_is_kept_as_json(frontiers):
 
 def test_a_search_gives_the_same_again(texts, frontiers):
     packed = [pack_rows(pattern(text, PLANTED), True)[None] for text in texts]
-    again = search_layer(SharedRows(random_texts([30] * 25, seed=3), SETTINGS), packed, SETTINGS)
+    again = search_layer(shared_rows(random_texts([30] * 25, seed=3)), packed, SETTINGS)
     assert again[0] == frontiers[0]
 
 
@@ -132,7 +137,7 @@ def test_a_layer_is_the_same_whatever_was_searched_before(texts, frontiers):
         pack_rows(pattern(text, {Term(key="text.one_of(' she')"): 3.0}), True)[None]
         for text in texts
     ]
-    shared = SharedRows(texts, SETTINGS)
+    shared = shared_rows(texts)
     search_layer(shared, others, SETTINGS)
     assert search_layer(shared, planted, SETTINGS)[0] == frontiers[0]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headscript.texts import apart_from, load_texts, split_documents
+from headscript.texts import Trace, load_texts, repeating, split_documents
 from headscript.texts.corpora import BUILT_IN
 
 SETS = ["code", "maths"]
@@ -68,15 +68,15 @@ def test_none_holds_much_of_another() -> None:
     """Stricter than the splits, which compare with the whole of both texts."""
     texts = [text for name in SETS for text in load_texts(name)]
     for first, second in combinations(texts, 2):
-        kept, _ = apart_from([first], [second.text])
-        assert kept, (first.id, second.id)
+        assert repeating([first.text], [Trace.of(second.text)]) == [False], (first.id, second.id)
 
 
 @pytest.mark.parametrize(("name", "file"), [("code", "mbpp.jsonl"), ("maths", "math500.jsonl")])
 def test_none_was_taken_from_the_data_sets_of_the_field(name: str, file: str, shared: Path) -> None:
-    theirs = [text.text for text in load_texts(shared / "data" / "text" / file)]
-    _, aside = apart_from(load_texts(name), theirs)
-    assert aside == []
+    theirs = [Trace.of(text.text) for text in load_texts(shared / "data" / "text" / file)]
+    ours = load_texts(name)
+    repeats = repeating((text.text for text in ours), theirs)
+    assert [text.id for text, repeated in zip(ours, repeats, strict=True) if repeated] == []
 
 
 def test_the_code_is_in_several_languages_and_mostly_in_python() -> None:

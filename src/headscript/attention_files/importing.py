@@ -17,10 +17,10 @@ from headscript.attention_files.tokens import TokenMapper, open_tokenizer
 from headscript.errors import HeadscriptError
 from headscript.events import Event, Listener, ignore
 from headscript.models.weights import file_hash
-from headscript.records import IMPORTED, ModelFacts, RunConfig, RunText
+from headscript.records import IMPORTED, SPLITS, ModelFacts, RunConfig, RunText
 from headscript.runs import Run
-from headscript.stages import SPLITS
 from headscript.texts.corpora import Document
+from headscript.texts.repeats import as_read
 from headscript.texts.splits import Dropped, split_documents
 
 SHARES = (3.0, 1.0, 1.0)
@@ -85,7 +85,13 @@ def import_recording(
         causal=is_causal(looks, causal),
     )
     documents = _documents(texts, [mapper.spelled(each) for each in ids])
-    splits = split_documents(documents, seed=seed, select=_share(shares, 1), test=_share(shares, 2))
+    splits = split_documents(
+        documents,
+        seed=seed,
+        select=_share(shares, 1),
+        test=_share(shares, 2),
+        read=[as_read(found, each) for each in ids],
+    )
     place = {document.id: number for number, document in enumerate(documents)}
     chosen = {split: [place[each.id] for each in getattr(splits, split)] for split in SPLITS}
     run_texts = [

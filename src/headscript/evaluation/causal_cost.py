@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headscript.assignment import costs_file
+from headscript.costs import costs_file, measured_file
 from headscript.engines.engine import Engine
 from headscript.errors import HeadscriptError
 from headscript.evaluation.passes import NOTHING, Passes, Placed, Trace, batches
@@ -33,11 +33,6 @@ _LEAST_TEXTS = 4  # no text has more than this part of the tokens
 _BATCH_TOKENS = 512
 _KEPT = 512  # tokens of the original's distribution at each place
 _LEAST = 1e-7  # of the outcome "any other token": what float32 cannot tell from nothing
-
-
-def measured_file(version: str) -> str:
-    """Where a run keeps what was measured of which program, and on how many tokens."""
-    return f"costs/{version}.measured.json"
 
 
 class CausalCosts:
@@ -109,6 +104,8 @@ class CausalCosts:
 
     def _measure_alone(self, missing: Sequence[Head]) -> None:
         self._keep()  # fails at once where the run is not open for writing
+        # Where it is, all heads are measured.
+        (self._run.directory / costs_file(self._version)).unlink(missing_ok=True)
         stage = "cost of each head"
         self._on_event(Event(stage, 0, len(missing)))
         if self._engine is not None and self._engine.elsewhere:

@@ -183,7 +183,8 @@ def assignments(
 ) -> dict[float, Mapping[Head, Program]]:
     """What `headscript.assignment.assign` gives for each fraction, the programs read once."""
     counts = {fraction: head_count(fraction, len(run.model.heads)) for fraction in fractions}
-    ranked, programs = ranking(run, version, order), run.programs(version)
+    programs = run.programs(version)
+    ranked = ranking(run, version, order, programs)
     return {
         fraction: {head: programs[head] for head in ranked[:count]}
         for fraction, count in counts.items()

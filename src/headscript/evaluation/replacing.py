@@ -27,6 +27,7 @@ from headscript.replacement import check_assignment
 from headscript.results import Interval
 from headscript.runs import Run
 from headscript.texts import Document
+from headscript.used_texts import count_seen, used_texts
 
 ORDERS = ("cost", "greedy", "iou")
 """Which heads are replaced first: those whose replacement costs least alone, those that cost least
@@ -74,7 +75,7 @@ class ReplacementCurve(_Frozen):
     predicted: int
     """Tokens that are predicted: all but the first of each text."""
     seen: int
-    """How many of the texts the run fitted or chose its programs on."""
+    """How many of the texts repeat texts that the programs were fitted or chosen on."""
     prefix_consistent: bool
     """Whether every program is; where not, these are no perplexities of a language model."""
     failures: dict[str, str]
@@ -142,7 +143,7 @@ def replacement_curve(
             del kept  # and the patterns it holds
         for order in rankings:
             if order != "greedy":
-                rankings[order] = ranking(run, version, order)
+                rankings[order] = ranking(run, version, order, programs)
         ious, iou_texts = _ious(run, model, {head: programs[head] for head in costs}, on_event)
 
         asked = {
@@ -245,21 +246,20 @@ def _texts(
     max_texts: int | None,
     max_tokens: int | None,
 ) -> tuple[list[list[int]], int]:
-    """Token ids of the texts to measure on, and how many of them the run has used before."""
-    used = {text.text for text in run.texts() if text.split != "test"}
+    """Token ids of the texts to measure on, and how many of them the programs have seen."""
     longest = max_tokens or run.config.max_tokens
     if longest is not None:
         longest = min(longest, model.max_tokens)
     if documents is None:
-        found = [(text.text, list(text.token_ids[:longest])) for text in run.texts("test")]
+        found = [list(text.token_ids[:longest]) for text in run.texts("test")]
     else:
-        found = [(document.text, model.encode(document.text, longest)) for document in documents]
-    found = [(text, ids) for text, ids in found[:max_texts] if len(ids) > 1]
+        found = [model.encode(document.text, longest) for document in documents]
+    found = [ids for ids in found[:max_texts] if len(ids) > 1]
     if not found:
         raise HeadscriptError(
             "No text has two tokens or more, so there is nothing to predict; give longer texts."
         )
-    return [ids for _, ids in found], sum(text in used for text, _ in found)
+    return found, count_seen(found, used_texts(run, model.tokenizer), model.tokenizer)
 
 
 def _keys(programs: Mapping[Head, Program]) -> dict[Head, str]:

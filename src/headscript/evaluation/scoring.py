@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -14,27 +14,24 @@ from torch import Tensor
 from headscript.assignment import check_model
 from headscript.engines import LOCAL, EngineSettings, open_engine
 from headscript.errors import HeadscriptError
+from headscript.evaluation.mean_patterns import MEAN, means_of
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head, parse_heads
 from headscript.models import Model, load_model, observed
 from headscript.models.probe import run_backbone
-from headscript.packing import check_rows, pack, pack_rows, unpack
+from headscript.packing import check_rows, pack, pack_rows
 from headscript.programs import Program
 from headscript.programs.freeform import isolation_of
-from headscript.recording import Recording
 from headscript.results import Interval, IouSummary, TermsSummary
 from headscript.runs import Run
 from headscript.similarity import (
-    MeanByPosition,
     baseline_patterns,
     bootstrap_interval,
     iou,
     mean_bootstrap_interval,
 )
 from headscript.texts import Document
-
-_LONGEST_MEAN = 512
-"""Positions that the mean pattern by position knows; beyond, it is uniform."""
+from headscript.used_texts import count_seen, used_texts
 
 
 class _Frozen(BaseModel):
@@ -70,6 +67,8 @@ class Score(_Frozen):
     """Heads that have a program; the means are over these."""
     texts: int
     tokens: int
+    seen: int
+    """How many of the texts repeat texts that the programs were fitted or chosen on."""
     by_head: list[HeadScore]
     isolation: str | None = None
     """What was around free-form programs while they ran; None where there was none of them."""
@@ -149,7 +148,8 @@ def score_run(
             for number, tokens in enumerate(ids):
                 tally.add(number, scorer(number, tokens))
                 on_event(Event("scoring", number + 1, len(ids)))
-    return score_of(programs, tally, len(asked), ids, seed, isolation)
+    seen = count_seen(ids, used_texts(run, model.tokenizer), model.tokenizer)
+    return score_of(programs, tally, len(asked), ids, seen, seed, isolation)
 
 
 @dataclass
@@ -175,7 +175,7 @@ class TextScorer:
         self._of_layer: dict[int, list[Head]] = {}
         for head in self._heads:
             self._of_layer.setdefault(head.layer, []).append(head)
-        self._mean = mean_by_position(run, self._heads, longest)
+        self._means = means_of(run, self._heads, longest)
         self._read = model.reader(programs.values())
 
     def __call__(self, number: int, tokens: Sequence[int]) -> TextScores:
@@ -185,13 +185,13 @@ class TextScorer:
         """
         causal = self._model.causal
         text = self._read(tokens)
-        means = None if self._mean is None else self._mean.packed(len(text))
         # Drawn text by text, so that a text has the same baselines wherever it is scored.
         generator = torch.Generator().manual_seed(self._seed + number)
-        simple = baseline_patterns(text, means, generator)
+        simple = baseline_patterns(text, generator)
         place = {head: row for row, head in enumerate(self._heads)}
         empty = torch.zeros(len(place))
-        found = TextScores(empty, {name: empty.clone() for name in simple}, {})
+        names = [*simple, *([] if self._means is None else [MEAN])]
+        found = TextScores(empty, {name: empty.clone() for name in names}, {})
 
         def compare(layer: int, weights: Tensor) -> None:  # (1, heads of the layer, n, n)
             chosen = self._of_layer[layer]
@@ -200,8 +200,10 @@ class TextScorer:
             actual = pack(weights, [len(text)], causal, torch.float32)[0]  # (chosen, cells)
             places = [place[head] for head in chosen]
             for name, pattern in simple.items():
-                pattern = pattern[places] if pattern.dim() == 2 else pattern
                 found.baselines[name][places] = iou(pattern, actual)
+            if self._means is not None:
+                mean = self._means[layer].packed(len(text))
+                found.baselines[MEAN][places] = iou(mean, actual)
             for row, head in enumerate(chosen):
                 try:
                     predicted = pack_rows(self._programs[head](text).detach(), causal)
@@ -216,39 +218,20 @@ class TextScorer:
         return found
 
 
-def mean_by_position(run: Run, heads: Sequence[Head], longest: int) -> MeanByPosition | None:
-    """The mean patterns over the run's fit texts; None where their recording is gone."""
-    if not (folder := run.recording_folder("fit")).is_dir():
-        return None
-    recording = Recording.open(folder)
-    if not set(heads) <= set(recording.heads):
-        return None
-    mean = MeanByPosition(len(heads), min(longest, _LONGEST_MEAN), run.model.causal)
-    wanted = {
-        layer: [recording.heads_of(layer).index(head) for head in heads if head.layer == layer]
-        for layer in sorted({head.layer for head in heads})
-    }
-    for number, count in enumerate(recording.token_counts):
-        n = min(count, longest, _LONGEST_MEAN)
-        cells = torch.cat(
-            [recording.layer(layer, [number])[0][rows] for layer, rows in wanted.items()]
-        )
-        mean.add(unpack(cells, count, recording.causal)[:, :n, :n])
-    return mean
-
-
 def score_of(
     programs: Mapping[Head, Program],
     tally: Tally,
     asked: int,
     ids: Sequence[Sequence[int]],
+    seen: int,
     seed: int,
     isolation: str | None,
 ) -> Score:
-    """Sum up a tally: its rows are `programs`, its columns texts (`ids`); `asked` are all heads."""
+    """Sum up a tally: its rows are `programs`, its columns texts (`ids`), some of them `seen`.
+
+    `asked` is the number of all heads.
+    """
     per_head = tally.programs.mean(1)
-    terms = [program.terms for program in programs.values()]
-    consistent = [program.prefix_consistent for program in programs.values()]
     by_head = [
         HeadScore(
             head=str(head),
@@ -269,11 +252,12 @@ def score_of(
         ),
         baselines={name: float(table.mean()) for name, table in tally.baselines.items()},
         coverage=(len(programs) - len(tally.failures)) / asked,
-        prefix_consistent=sum(consistent) / len(consistent),
-        terms=TermsSummary(median=median(terms), mean=fmean(terms), max=max(terms)),
+        prefix_consistent=fmean(program.prefix_consistent for program in programs.values()),
+        terms=TermsSummary.of([program.terms for program in programs.values()]),
         heads=len(programs),
         texts=len(ids),
         tokens=sum(map(len, ids)),
+        seen=seen,
         by_head=by_head,
         isolation=isolation,
     )

@@ -13,7 +13,7 @@ from headscript.heads import parse_heads
 from headscript.programs.freeform import isolation_of
 from headscript.recording import Recording
 from headscript.runs import Run
-from headscript.stages import mean_by_position
+from headscript.used_texts import count_seen, used_texts
 
 
 def score_recorded(
@@ -42,7 +42,7 @@ def score_recorded(
         [read(each) for each in ids],
         programs,
         {},
-        mean_by_position=mean_by_position(Recording.open(run.recording_folder("fit"))),
+        mean_by_position=Recording.open(run.recording_folder("fit")),
         seed=seed,
         on_event=on_event,
     )
@@ -55,7 +55,8 @@ def score_recorded(
         },
         {head: scores[head].failure or "" for head in programs if scores[head].failure},
     )
-    return score_of(programs, tally, len(asked), ids, seed, isolation)
+    seen = count_seen(ids, used_texts(run, read.tokenizer), read.tokenizer)
+    return score_of(programs, tally, len(asked), ids, seen, seed, isolation)
 
 
 def refuse_without_texts(**given: object) -> None:

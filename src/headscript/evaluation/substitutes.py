@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from headscript.errors import HeadscriptError
+from headscript.evaluation.mean_patterns import MEAN, means_of
 from headscript.evaluation.passes import Batch
-from headscript.evaluation.scoring import mean_by_position
 from headscript.evaluation.sweep import PatternsOf
 from headscript.heads import Head
 from headscript.models import Model
@@ -22,7 +22,7 @@ from headscript.runs import FOUND, Run
 from headscript.similarity import MeanByPosition
 
 SIMPLE = ("uniform", "first token", "zero")
-MEAN, RANDOM, INTENDED = "mean by position", "random program", "intended"
+RANDOM, INTENDED = "random program", "intended"
 BASELINES = (*SIMPLE, MEAN, RANDOM, INTENDED)
 """What heads are replaced by for comparison."""
 
@@ -95,7 +95,8 @@ class Baselines:
     """Those whose patterns are among them, named by their keys."""
     left_out: dict[str, str]
     """Baselines that cannot be made, and why."""
-    _mean: MeanByPosition | None
+    _means: dict[int, MeanByPosition]
+    """By layer; none where they cannot be made."""
 
     @classmethod
     def of(
@@ -107,11 +108,11 @@ class Baselines:
         drawn = {head: programs[heads[place]] for head, place in zip(heads, order, strict=True)}
         named = {name: dict.fromkeys(heads, name) for name in SIMPLE}
         left_out = {}
-        mean = mean_by_position(run, heads, longest)
-        if mean is None:
+        means = means_of(run, heads, longest)
+        if means is None:
             left_out[MEAN] = "the run's recording of the fit texts is gone"
         else:
-            named[MEAN] = {head: f"{MEAN} {place}" for place, head in enumerate(heads)}
+            named[MEAN] = {head: f"{MEAN} {head}" for head in heads}
         named[RANDOM] = {head: program.key for head, program in drawn.items()}
         intended = _intended(run, version, heads)
         if isinstance(intended, str):
@@ -119,7 +120,7 @@ class Baselines:
             intended = {}
         else:
             named[INTENDED] = {head: program.key for head, program in intended.items()}
-        return cls(named, [*programs.values(), *intended.values()], left_out, mean)
+        return cls(named, [*programs.values(), *intended.values()], left_out, means or {})
 
     def patterns(self, num_tokens: int) -> dict[str, Tensor]:
         """Those patterns (n, n) by name that are no program's."""
@@ -130,9 +131,10 @@ class Baselines:
         found = dict(
             zip(SIMPLE, (uniform / uniform.sum(1, keepdim=True), first, silent), strict=True)
         )
-        if self._mean is not None:
-            for place, cells in enumerate(self._mean.packed(num_tokens)):
-                found[f"{MEAN} {place}"] = unpack(cells, num_tokens, causal=True)
+        for layer, mean in self._means.items():
+            heads = [head for head in self.named[MEAN] if head.layer == layer]
+            for head, cells in zip(heads, mean.packed(num_tokens), strict=True):
+                found[f"{MEAN} {head}"] = unpack(cells, num_tokens, causal=True)
         return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from headscript.evaluation.mean_patterns import MEAN, mean_of_layer
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head
 from headscript.language import Text
@@ -15,7 +16,7 @@ from headscript.packing import num_cells, pack_rows
 from headscript.programs.patterns import Patterns
 from headscript.programs.program import Program
 from headscript.recording import Recording
-from headscript.similarity import MeanByPosition, baseline_patterns, iou, pairwise_iou
+from headscript.similarity import baseline_patterns, iou, pairwise_iou
 
 _TOGETHER = 1024  # programs whose patterns on a text are held at once
 
@@ -34,6 +35,8 @@ class HeadScores:
     baselines: dict[str, list[float]] = field(default_factory=dict)
     failure: str | None = None
     """Why the program in use failed on some text; None if it never did."""
+    intended_failure: str | None = None
+    """The same of the program that was written for the head."""
 
 
 def distances(
@@ -82,17 +85,17 @@ def score_heads(
     chosen: Mapping[Head, Program],
     intended: Mapping[Head, Program],
     *,
-    mean_by_position: Mapping[int, MeanByPosition] | None,
+    mean_by_position: Recording | None,
     seed: int,
     numbers: Sequence[int] | None = None,
     on_event: Listener = ignore,
 ) -> dict[Head, HeadScores]:
     """Score each recorded head's programs and the baselines on every text, on all cells.
 
-    `mean_by_position` gives, by layer, the mean patterns of the recorded heads. A head without a
-    program in `chosen` scores 0. A program shared by several heads runs once a text. `numbers` are
-    the places of the texts in the recording (None: they are all that it has); a decoder's may be
-    cut.
+    `mean_by_position` is the recording of the same heads over whose texts the mean pattern by
+    position is taken, a layer at a time (None: without that baseline). A head without a program in
+    `chosen` scores 0. A program shared by several heads runs once a text. `numbers` are the places
+    of the texts in the recording (None: they are all that it has); a decoder's may be cut.
     """
     programs = list(
         {program.key: program for program in [*chosen.values(), *intended.values()]}.values()
@@ -105,7 +108,7 @@ def score_heads(
     for done, (number, packed) in enumerate(patterns.on(texts), 1):
         text = texts[number]
         generator = torch.Generator().manual_seed(seed + number)
-        simple = baseline_patterns(text, None, generator)
+        simple = baseline_patterns(text, generator)
         first = 0
         for layer in recording.layers:
             heads = recording.heads_of(layer)
@@ -113,9 +116,6 @@ def score_heads(
             # A cut text is the first rows of the whole, and these are the first cells.
             actual = actual[:, : packed.shape[1]]
             found = {name: iou(pattern, actual) for name, pattern in simple.items()}
-            if mean_by_position is not None:
-                mean = mean_by_position[layer].packed(len(text))
-                found["mean by position"] = iou(mean, actual)
             for kind, of_head in kinds.items():
                 covered = [index for index, head in enumerate(heads) if head in of_head]
                 predicted = packed[[place[of_head[heads[index]].key] for index in covered]]
@@ -127,15 +127,39 @@ def score_heads(
                 tables[name][first : first + len(heads), number] = values
             first += len(heads)
         on_event(Event("scoring on the test texts", done, len(texts)))
+    if mean_by_position is not None:
+        tables[MEAN] = _means(recording, texts, place_of, mean_by_position)
     scores = {}
     ordered = [head for layer in recording.layers for head in recording.heads_of(layer)]
+
+    def failure(program: Program | None) -> str | None:
+        return None if program is None else patterns.failures.get(place[program.key])
+
     for row, head in enumerate(ordered):
-        program = chosen.get(head)
         scores[head] = HeadScores(
             **{kind: tables[kind][row].tolist() for kind in kinds},
             baselines={
                 name: values[row].tolist() for name, values in tables.items() if name not in kinds
             },
-            failure=None if program is None else patterns.failures.get(place[program.key]),
+            failure=failure(chosen.get(head)),
+            intended_failure=failure(intended.get(head)),
         )
     return {head: scores[head] for head in recording.heads}
+
+
+def _means(
+    recording: Recording, texts: Sequence[Text], place_of: Sequence[int], over: Recording
+) -> Tensor:
+    """IoU (heads, texts) of the mean patterns by position `over` the texts of a recording."""
+    longest = max(map(len, texts))
+
+    def of_layer(layer: int) -> Tensor:
+        mean = mean_of_layer(over, layer, recording.heads_of(layer), longest)
+        ious = []
+        for number, text in enumerate(texts):
+            actual = recording.layer(layer, [place_of[number]])[0]
+            cells = num_cells(len(text), recording.causal)
+            ious.append(iou(mean.packed(len(text)), actual[:, :cells]))
+        return torch.stack(ious, 1)
+
+    return torch.cat([of_layer(layer) for layer in recording.layers])

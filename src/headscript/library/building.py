@@ -20,19 +20,20 @@ from headscript.evaluation.tables import distances
 from headscript.events import Listener, ignore
 from headscript.heads import Head
 from headscript.language import Text
-from headscript.language.text import TextReader
-from headscript.library.entries import Entry, Library, Origin, entry_name, short_model, unique_names
+from headscript.library.entries import Entry, Library, Origin, entry_name, unique_names
 from headscript.library.merging import ALIKE, covering, likeness, merged
-from headscript.models.loading import read_tokenizer
 from headscript.programs.emit import emit
 from headscript.programs.program import Program
 from headscript.propose.bench import search_file
 from headscript.propose.candidates import Outcome
 from headscript.propose.combining import layer_candidates
 from headscript.propose.writing import read_frontiers
+from headscript.recorded import Recorded
 from headscript.recording import Recording
 from headscript.results import HeadResult
 from headscript.runs import FOUND, Run
+from headscript.used_texts import traces_of
+from headscript.wording import short_name
 
 MOST = 999
 """Programs of a library, at most."""
@@ -72,13 +73,13 @@ class _Bench:
 
     @classmethod
     def of(cls, run: Run) -> _Bench:
-        recording = Recording.open(run.recording_folder("select"))
-        read = TextReader(read_tokenizer(run.tokenizer_folder), causal=run.model.causal)
+        recorded = Recorded(run)
+        recording = recorded.recording("select")
         texts: list[Text] = []
         for text in run.texts("select"):
             if texts and sum(map(len, texts)) + len(text.token_ids) > _TOKENS:
                 break
-            texts.append(read(text.token_ids))
+            texts.append(recorded.read(text.token_ids))
         return cls(run, texts, recording)
 
     def table(self, programs: Sequence[Program], seed: int, on_event: Listener) -> Tensor:
@@ -124,7 +125,7 @@ def build(
         chosen = _chosen(part, max(1, share))
         part.best["library"] = float(part.table[chosen].amax(0).sum()) if chosen else 0.0
         entries += [part.entries[place] for place in chosen]
-    Library(_named(entries), str(out)).save(out)
+    Library(_named(entries), str(out), traces_of(bench.run for bench in benches)).save(out)
     return Built(
         collected=sum(part.collected for part in parts),
         distinct=sum(len(part.entries) for part in parts),
@@ -295,7 +296,7 @@ def _entry(
     rows: Mapping[Head, HeadResult],
     iou: float | None,
 ) -> Entry:
-    model = short_model(run.model.name)
+    model = short_name(run.model.name)
     row = rows.get(head)
     first_line, rest = program.source.split("\n", 1)
     if first_line.startswith('"""'):  # it names the model as it was opened, by a path maybe

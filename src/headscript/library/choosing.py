@@ -10,13 +10,13 @@ from torch import Tensor
 from headscript.errors import HeadscriptError
 from headscript.evaluation.tables import distances
 from headscript.events import Listener
-from headscript.library.bench import Bench
 from headscript.library.entries import Library
 from headscript.library.masks import suited
 from headscript.library.matches import Choice
 from headscript.library.refitting import Refit, finish, try_programs
 from headscript.packing import num_cells
 from headscript.programs.program import Program
+from headscript.recorded import RecordedSplit
 
 _CELLS = 40_000  # query-key pairs of select texts on which all programs meet all heads
 _MOST_CELLS = 150_000  # of the texts they are drawn from
@@ -44,24 +44,24 @@ class Usable:
 
 
 def compare_all(
-    programs: Sequence[Program], bench: Bench, on_event: Listener
+    programs: Sequence[Program], select: RecordedSplit, *, seed: int, on_event: Listener
 ) -> tuple[Tensor, Tensor]:
     """(programs, heads) mean IoU on select texts, and which programs failed.
 
     Evaluating a thousand programs on long texts takes longer than comparing them, so only as many
     texts are taken as have `_MOST_CELLS`.
     """
-    texts, recording = bench.of("select")
+    texts, recording = select.texts, select.recording
     number, cells = 0, 0
     while number < len(texts) and (number < 2 or cells < _MOST_CELLS):
-        cells += num_cells(len(texts[number]), bench.causal)
+        cells += num_cells(len(texts[number]), recording.causal)
         number += 1
     return distances(
         programs,
         texts[:number],
         recording,
         max_cells=_CELLS,
-        seed=bench.seed,
+        seed=seed,
         on_event=on_event,
     )
 
@@ -78,14 +78,15 @@ def refit(
     programs: Sequence[Program],
     table: Tensor,  # (programs, heads) mean IoU of the programs as they are
     as_is: Sequence[Choice],
-    bench: Bench,
+    fit: RecordedSplit,
+    select: RecordedSplit,
+    *,
+    seed: int,
     on_event: Listener,
 ) -> list[Choice]:
     """For each head its best refitted program, or that as it is where fitting gains nothing."""
-    tried = try_programs(programs, table, *bench.of("fit"), seed=bench.seed, on_event=on_event)
-    found = finish(
-        programs, tried, bench.of("fit"), bench.of("select"), seed=bench.seed, on_event=on_event
-    )
+    tried = try_programs(programs, table, fit.texts, fit.recording, seed=seed, on_event=on_event)
+    found = finish(programs, tried, fit, select, seed=seed, on_event=on_event)
     used = []
     for choice, refits in zip(as_is, found, strict=True):
         best = _better(refits, choice, programs)

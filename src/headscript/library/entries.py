@@ -5,11 +5,17 @@ A library is a file of JSON lines, a program each:
     {"name": "...", "category": "...", "iou": 0.71,
      "origins": [{"model": "...", "head": "L05H03", "proposer": "search"}], "source": "..."}
 
+and one with traces of the texts on which the programs were fitted and chosen, to know these
+again (`headscript.texts.Trace`):
+
+    {"texts": ["<AAECAw==", ...]}
+
 A run and a folder of program files can be read like one. Whatever is read passes the gate.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -25,6 +31,9 @@ from headscript.language.gate import GateError
 from headscript.programs.program import Program
 from headscript.records import RECORD
 from headscript.runs import Run
+from headscript.texts import Trace
+from headscript.used_texts import LibraryRecord, traces_of
+from headscript.wording import short_name
 
 STARTER = Path(__file__).with_name("starter.jsonl")
 """The library that comes with the package."""
@@ -56,6 +65,14 @@ class _Line(BaseModel):
     iou: float | None = None
     origins: tuple[Origin, ...] = ()
     source: str
+
+
+class _Texts(BaseModel):
+    """The line of the texts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -109,6 +126,10 @@ class Library:
     entries: tuple[Entry, ...]
     name: str
     """What it is called, as a person would say it: its path, or "starter"."""
+    texts: tuple[str, ...] | None = None
+    """Traces of the texts on which they were fitted and chosen; none where nobody knows."""
+    run: Run | None = None
+    """Whose programs they are, where they are a run's."""
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -123,6 +144,18 @@ class Library:
     def __len__(self) -> int:
         return len(self.entries)
 
+    @property
+    def sha256(self) -> str:
+        """Over its programs, as hexadecimal, however they are ordered."""
+        ordered = sorted(self.entries, key=lambda entry: entry.name)
+        lines = [json.dumps(entry.as_json(), sort_keys=True) for entry in ordered]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def record(self) -> LibraryRecord:
+        """What a run that takes programs from it writes down; raises HeadscriptError as `load`."""
+        texts = self.texts if self.run is None else traces_of([self.run])
+        return LibraryRecord(name=self.name, sha256=self.sha256, programs=len(self), texts=texts)
+
     @classmethod
     def load(cls, path: str | Path | None = None) -> Library:
         """Read a library from a .jsonl file, a run or a folder of .py files; None: the starter.
@@ -132,11 +165,14 @@ class Library:
         """
         path = place_of(path)
         if path == STARTER:
-            return cls(_read_lines(STARTER), "starter")
+            entries, texts = _read_lines(STARTER)
+            return cls(entries, "starter", texts)
         if path.is_file():
-            return cls(_read_lines(path), str(path))
+            entries, texts = _read_lines(path)
+            return cls(entries, str(path), texts)
         if (path / RECORD).is_file():
-            return cls(_read_run(Run.open(path)), str(path))
+            run = Run.open(path)
+            return cls(_read_run(run), str(path), run=run)
         files = sorted(path.glob("*.py"))
         if not files:
             raise HeadscriptError(
@@ -154,6 +190,8 @@ class Library:
             json.dumps(entry.as_json(), ensure_ascii=False, allow_nan=False)
             for entry in sorted(self.entries, key=lambda entry: entry.name)
         ]
+        if (texts := self.record().texts) is not None:
+            lines.append(json.dumps({"texts": texts}))
         write_atomically(Path(path).expanduser(), "".join(f"{line}\n" for line in lines).encode())
 
     def found(self, category: str | None = None, word: str | None = None) -> list[Entry]:
@@ -209,30 +247,29 @@ def unique_names(wanted: Iterable[str]) -> list[str]:
 
 def entry_name(model: str, head: str) -> str:
     """What the program of a head is called in a library: smollm2-135m-L05H03."""
-    last = short_model(model).split("/")[-1].removesuffix(".gguf")
+    last = short_name(model).split("/")[-1].removesuffix(".gguf")
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', last).strip('-') or 'model'}-{head}"
-
-
-def short_model(model: str) -> str:
-    """A model's name without the path to it; a hub id as it is."""
-    is_path = model.count("/") > 1 or model.startswith((".", "/", "~"))
-    return model.rstrip("/").split("/")[-1] if is_path else model
 
 
 def _said(entry: Entry) -> str:
     return "\n".join([entry.name, entry.explanation, *map(str, entry.origins)])
 
 
-def _read_lines(path: Path) -> tuple[Entry, ...]:
+def _read_lines(path: Path) -> tuple[tuple[Entry, ...], tuple[str, ...] | None]:
+    """The programs of a file, and what it says of the texts that they come from."""
     try:
         content = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise HeadscriptError(f"{path} is no text in UTF-8; is it a library?") from None
     except OSError as error:
         raise HeadscriptError(f"{path} cannot be read: {error.strerror}.") from None
-    entries = []
+    entries: list[Entry] = []
+    texts: set[str] | None = None
     for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
+            continue
+        if line.lstrip().startswith('{"texts"'):
+            texts = (texts or set()).union(_read_texts(line, f"Line {number} of {path}"))
             continue
         try:
             found = _Line.model_validate_json(line)
@@ -250,7 +287,20 @@ def _read_lines(path: Path) -> tuple[Entry, ...]:
         entries.append(Entry(program, found.category, found.origins, found.iou))
     if not entries:
         raise HeadscriptError(f"{path} holds no programs.")
-    return tuple(entries)
+    return tuple(entries), None if texts is None else tuple(sorted(texts))
+
+
+def _read_texts(line: str, where: str) -> list[str]:
+    try:
+        texts = _Texts.model_validate_json(line).texts
+        for text in texts:
+            Trace.parse(text)
+    except ValueError:
+        raise HeadscriptError(
+            f"{where} does not tell the texts of a library as it should; build it anew, or leave "
+            "out the line."
+        ) from None
+    return list(texts)
 
 
 def _read_run(run: Run) -> tuple[Entry, ...]:
@@ -262,7 +312,7 @@ def _read_run(run: Run) -> tuple[Entry, ...]:
             continue
         row = rows.get(head)
         proposer = (row.proposer if row else None) or "+".join(run.config.proposers)
-        origin = Origin(model=short_model(run.model.name), head=str(head), proposer=proposer)
+        origin = Origin(model=short_name(run.model.name), head=str(head), proposer=proposer)
         known = entries.get(program.key)
         if known is not None:
             entries[program.key] = Entry(

@@ -8,6 +8,7 @@ a set of programs, for each text has its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import mean, median
 
 import torch
@@ -17,13 +18,14 @@ from headscript.errors import HeadscriptError
 from headscript.evaluation.tables import HeadScores, distances, score_heads
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head
-from headscript.library.bench import Bench, Chosen
 from headscript.library.choosing import refit
 from headscript.library.matches import Choice, HeadLeftOut, LeftOut
 from headscript.programs.program import Program
+from headscript.recorded import Recorded, RecordedSplit
+from headscript.recording import Recording
+from headscript.records import SPLITS
 from headscript.results import IouSummary
 from headscript.similarity import bootstrap_interval
-from headscript.stages import SPLITS, mean_by_position
 
 MOST_TEXTS = 50
 """Of more, splits say as much in a fraction of the time."""
@@ -32,7 +34,11 @@ _ALL_CELLS = 1 << 62
 
 
 def left_out(
-    programs: Sequence[Program], bench: Bench, *, refitting: bool, on_event: Listener = ignore
+    programs: Sequence[Program],
+    recorded: Recorded,
+    *,
+    refitting: bool,
+    on_event: Listener = ignore,
 ) -> LeftOut:
     """What programs do on each text when they are chosen, and refitted, on the other texts alone.
 
@@ -40,9 +46,10 @@ def left_out(
     as it is on the others; with `refitting`, programs are also fitted on some of the others, and
     the rest of them choose. Raises HeadscriptError for more than `MOST_TEXTS` texts.
     """
-    whole = _all_texts(bench)
-    texts, recording = whole.of("test")
-    number_of_texts = len(texts)
+    seed = recorded.run.config.seed
+    splits = [recorded.split(name) for name in SPLITS]
+    whole = _chosen([(split, number) for split in splits for number in range(len(split.texts))])
+    number_of_texts = len(whole.texts)
     if number_of_texts > MOST_TEXTS:
         raise HeadscriptError(
             f"Leaving out one text at a time is for {MOST_TEXTS} texts at most, and here are "
@@ -50,8 +57,9 @@ def left_out(
         )
     tables = []
     for number in range(number_of_texts):
+        alone = _part(whole, [number])
         table, _ = distances(
-            programs, *_part(whole, [number]).of("test"), max_cells=_ALL_CELLS, seed=bench.seed
+            programs, alone.texts, alone.recording, max_cells=_ALL_CELLS, seed=seed
         )
         tables.append(table)
         on_event(Event("comparing text by text", number + 1, number_of_texts))
@@ -68,20 +76,29 @@ def left_out(
         ]
         used = as_is
         if refitting:
-            fold = _part(whole, [number], fit, select)
-            used = refit(programs, ious[others].mean(0), as_is, fold, ignore)
+            used = refit(
+                programs,
+                ious[others].mean(0),
+                as_is,
+                _part(whole, fit),
+                _part(whole, select),
+                seed=seed,
+                on_event=ignore,
+            )
+        alone, heads = _part(whole, [number]), whole.recording.heads
         scores.append(
             score_heads(
-                *_part(whole, [number]).of("test")[::-1],
-                {head: each.program for head, each in zip(recording.heads, used, strict=True)},
-                {head: each.program for head, each in zip(recording.heads, as_is, strict=True)},
-                mean_by_position=mean_by_position(_part(whole, others).recordings["test"]),
-                seed=bench.seed + number,
+                alone.recording,
+                alone.texts,
+                {head: each.program for head, each in zip(heads, used, strict=True)},
+                {head: each.program for head, each in zip(heads, as_is, strict=True)},
+                mean_by_position=_part(whole, others).recording,
+                seed=seed + number,
             )
         )
         on_event(Event("leaving one text out", number + 1, number_of_texts))
     chosen_on_all = float(ious.mean(0).amax(0).mean())
-    return _summed_up(scores, refitting, chosen_on_all, bench.seed)
+    return _summed_up(scores, refitting, chosen_on_all, seed)
 
 
 def on_others(ious: Tensor) -> Tensor:
@@ -89,19 +106,38 @@ def on_others(ious: Tensor) -> Tensor:
     return (ious.sum(0) - ious) / (len(ious) - 1)
 
 
-def _all_texts(bench: Bench) -> Bench:
-    """The texts of all splits as test texts."""
-    places = [
-        (bench.recordings[split], number)
-        for split in SPLITS
-        for number in range(len(bench.texts[split]))
-    ]
-    return Bench(
-        {"test": [text for split in SPLITS for text in bench.texts[split]]},
-        {"test": Chosen(places)},
-        {"test": [name for split in SPLITS for name in bench.ids[split]]},
-        bench.seed,
+class Chosen(Recording):
+    """Some texts of several recordings of the same heads, as one recording."""
+
+    def __init__(self, places: Sequence[tuple[Recording, int]]) -> None:
+        """`places` says for each text whose it is and which it is there."""
+        first, _ = places[0]
+        self.directory: Path = first.directory
+        self.manifest = first.manifest
+        self.heads = first.heads
+        self.causal = first.causal
+        self.token_counts = [recording.token_counts[number] for recording, number in places]
+        self._places = places
+
+    def layer(self, layer: int, texts: Sequence[int] | None = None) -> list[Tensor]:
+        """See `Recording.layer`."""
+        wanted = range(len(self._places)) if texts is None else texts
+        places = [self._places[text] for text in wanted]
+        return [recording.layer(layer, [number])[0] for recording, number in places]
+
+
+def _chosen(places: Sequence[tuple[RecordedSplit, int]]) -> RecordedSplit:
+    """Some texts of several splits as one split; `places` as for `Chosen`."""
+    return RecordedSplit(
+        [split.ids[number] for split, number in places],
+        [split.texts[number] for split, number in places],
+        Chosen([(split.recording, number) for split, number in places]),
     )
+
+
+def _part(whole: RecordedSplit, numbers: Sequence[int]) -> RecordedSplit:
+    """Some of all texts."""
+    return _chosen([(whole, number) for number in numbers])
 
 
 def _shared_out(others: Sequence[int], turn: int) -> tuple[list[int], list[int]]:
@@ -110,26 +146,6 @@ def _shared_out(others: Sequence[int], turn: int) -> tuple[list[int], list[int]]
     ordered = [*others[first:], *others[:first]]
     selecting = max(1, round(_SELECTING * len(ordered)))
     return ordered[selecting:], ordered[:selecting]
-
-
-def _part(
-    whole: Bench, test: Sequence[int], fit: Sequence[int] = (), select: Sequence[int] = ()
-) -> Bench:
-    """Some of all texts in other roles."""
-    texts, recording = whole.of("test")
-    roles = {"test": test, "fit": fit or test, "select": select or test}
-    return Bench(
-        {role: [texts[number] for number in numbers] for role, numbers in roles.items()},
-        {
-            role: Chosen([(recording, number) for number in numbers])
-            for role, numbers in roles.items()
-        },
-        {
-            role: [whole.ids["test"][number] for number in numbers]
-            for role, numbers in roles.items()
-        },
-        whole.seed,
-    )
 
 
 def _summed_up(

@@ -74,6 +74,9 @@ class LeftOut(_Frozen):
     """Each text met by programs that were chosen, and fitted, on the other texts alone."""
 
     texts: int
+    seen: int | None = None
+    """How many of them repeat texts that the library's programs were fitted or chosen on; none
+    where it does not say."""
     as_is: IouSummary
     refitted: IouSummary | None
     chosen_on_all: float
@@ -104,6 +107,9 @@ class Match(_Frozen):
     texts: dict[str, int]
     """Number of texts of each split."""
     tokens: dict[str, int]
+    seen: int | None = None
+    """How many test texts repeat texts that the library's programs were fitted or chosen on; none
+    where it does not say."""
     seconds: dict[str, float]
     """What each stage took."""
     by_head: list[HeadMatch]
@@ -164,12 +170,11 @@ def totals(choices: Sequence[Choice], ious: Sequence[Sequence[float]], seed: int
     """All heads together: `ious` holds for each head its IoU by text."""
     by_head = [mean(values) for values in ious]
     by_text = [mean(values) for values in zip(*ious, strict=True)]
-    terms = [choice.program.terms for choice in choices]
     return Totals(
         iou=IouSummary(
             mean=mean(by_head), median=median(by_head), ci95=bootstrap_interval(by_text, seed=seed)
         ),
-        terms=TermsSummary(median=median(terms), mean=mean(terms), max=max(terms)),
+        terms=TermsSummary.of([choice.program.terms for choice in choices]),
         programs=len({choice.program.name for choice in choices}),
     )
 

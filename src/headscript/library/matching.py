@@ -7,8 +7,6 @@ takes. Both are reported on test texts, which neither choice has seen.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,20 +19,32 @@ from headscript.evaluation.portrait_files import keep_portraits
 from headscript.evaluation.tables import HeadScores, score_heads
 from headscript.events import Listener, ignore
 from headscript.heads import Head
-from headscript.library.bench import Bench, load, recorded
 from headscript.library.choosing import Usable, best_as_they_are, compare_all
 from headscript.library.choosing import refit as refit_all
 from headscript.library.entries import Library
 from headscript.library.leaving_out import left_out
 from headscript.library.matches import Choice, HeadMatch, Match, head_matches, totals
+from headscript.models import Model
 from headscript.programs.program import Program
 from headscript.programs.reading import read_terms
-from headscript.recording_runs import Recorded, recording_settings, take_recording
-from headscript.records import RunConfig
+from headscript.recorded import Recorded
+from headscript.recording_runs import recorded_for, recording_settings
+from headscript.records import SPLITS, RunConfig, RunText
 from headscript.runs import Run
-from headscript.stages import Clock, categories, head_row, mean_by_position, summary_of
+from headscript.stages import (
+    Clock,
+    categories,
+    head_row,
+    prepare_texts,
+    summary_of,
+)
 from headscript.tuning.retelling import Reteller, with_first_line
+from headscript.used_texts import LibraryRecord, seen_by, settle_library
 
+TOKENS = {"fit": 3_000, "select": 2_500, "test": 4_000}
+"""Tokens of each split that are taken where nobody says how many texts."""
+
+_LOOKED_AT = 2_000  # texts that these are drawn from
 _FILE = "match.json"
 _RETOLD_TEXTS = 12
 
@@ -58,10 +68,10 @@ def match(
 
     `model` may be the folder of a run, whose recording is then taken with its texts, heads (None:
     all) and seed (None: 0). `refit` also fits the constants of the best few to each head. Without
-    `max_texts` as many texts are taken as make about `bench.TOKENS`. With `out` a run is left
-    there, with the refitted programs or, without `refit`, those as they are; a run that is finished
-    is read, not made anew, and one that holds the recording alone gets programs. `leave_one_out`
-    also measures what is gained when each text is left out once.
+    `max_texts` as many texts are taken as make about `TOKENS`. With `out` a run is left there, with
+    the refitted programs or, without `refit`, those as they are; a run that is finished is read,
+    not made anew, and one that holds the recording alone gets programs. `leave_one_out` also
+    measures what is gained when each text is left out once.
 
     Raises HeadscriptError where there is no such model, library or text, where no program works,
     and where `out` holds something else.
@@ -84,28 +94,29 @@ def match(
     with ExitStack() as stack:
         folder = out if out is not None else stack.enter_context(TemporaryDirectory())
         run = stack.enter_context(Run.create_or_resume(folder, config))
-        if source is None:
-            with clock.timing("loading"):
-                loaded, run_texts = load(run, on_event)
-            if run.finished:
-                return _finished(run, library, refit, leave_one_out)
-            with clock.timing("recording"):
-                found = recorded(run, loaded, run_texts, on_event)
-            del loaded
-        else:
-            with clock.timing("loading"):
-                found = Recorded.of(source)
-                run.settle_model(found.model)
-                run.settle_texts(found.texts)
-                if out is not None:
-                    take_recording(run, source, found)
-            if run.finished:
-                return _finished(run, library, refit, leave_one_out)
-        job = _Job(run, library, Bench.of_run(found, run.config.seed), clock, on_event)
+        recorded = recorded_for(
+            run, source, clock, prepare=_few_texts, keeping=out is not None, on_event=on_event
+        )
+        if recorded is None:
+            return _finished(run, library, refit, leave_one_out)
+        job = _Job(run, library, library.record(), recorded, clock, on_event)
         matched, used, scores = _match(job, refit, leave_one_out)
         if out is not None:
             _write(job, matched, used, scores)
     return matched
+
+
+def _few_texts(config: RunConfig, model: Model) -> list[RunText]:
+    """As many texts as were asked for, or as make about `TOKENS`."""
+    if config.max_texts is not None:
+        return prepare_texts(config, model)
+    found = prepare_texts(config.model_copy(update={"max_texts": _LOOKED_AT}), model)
+    taken, tokens = [], dict.fromkeys(SPLITS, 0)
+    for text in found:
+        if not tokens[text.split] or tokens[text.split] < TOKENS[text.split]:
+            tokens[text.split] += len(text.token_ids)
+            taken.append(text)
+    return taken
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,9 @@ class _Job:
 
     run: Run
     library: Library
-    bench: Bench
+    told: LibraryRecord
+    """What the library tells of itself."""
+    recorded: Recorded
     clock: Clock
     on_event: Listener
 
@@ -122,10 +135,12 @@ class _Job:
 def _match(
     job: _Job, refitting: bool, leave_one_out: bool
 ) -> tuple[Match, list[Choice], dict[Head, HeadScores]]:
-    bench, library, clock, on_event = job.bench, job.library, job.clock, job.on_event
+    recorded, library, clock, on_event = job.recorded, job.library, job.clock, job.on_event
+    seed = job.run.config.seed
     with clock.timing("comparing"):
-        usable = Usable.of(library, bench.causal)
-        table, failed = compare_all(usable.programs, bench, on_event)
+        usable = Usable.of(library, recorded.model.causal)
+        select = recorded.split("select")
+        table, failed = compare_all(usable.programs, select, seed=seed, on_event=on_event)
         if int(failed.sum()):
             usable.reasons["fails on these texts"] = int(failed.sum())
         if int(failed.sum()) == len(usable.programs):
@@ -136,48 +151,50 @@ def _match(
     used = as_is = best_as_they_are(usable.programs, table)
     if refitting:
         with clock.timing("refitting"):
-            used = refit_all(usable.programs, table, as_is, bench, on_event)
+            fit = recorded.split("fit")
+            used = refit_all(
+                usable.programs, table, as_is, fit, select, seed=seed, on_event=on_event
+            )
     without = None
     if leave_one_out:
         with clock.timing("leaving out"):
-            without = left_out(usable.programs, bench, refitting=refitting, on_event=on_event)
+            without = left_out(usable.programs, recorded, refitting=refitting, on_event=on_event)
+            seen = seen_by(job.told, job.run, recorded.tokenizer, *SPLITS)
+            without = without.model_copy(update={"seen": seen})
     with clock.timing("scoring"):
-        texts, recording = bench.of("test")
+        test = recorded.split("test")
+        heads = test.recording.heads
         scores = score_heads(
-            recording,
-            texts,
-            {head: each.program for head, each in zip(recording.heads, used, strict=True)},
-            {head: each.program for head, each in zip(recording.heads, as_is, strict=True)},
-            mean_by_position=mean_by_position(bench.recordings["fit"]),
-            seed=bench.seed,
+            test.recording,
+            test.texts,
+            {head: each.program for head, each in zip(heads, used, strict=True)},
+            {head: each.program for head, each in zip(heads, as_is, strict=True)},
+            mean_by_position=recorded.recording("fit"),
+            seed=seed,
             on_event=on_event,
         )
-        kinds = categories(bench.recordings["select"], bench.texts["select"])
-        rows = head_matches(as_is, used if refitting else None, scores, kinds, bench.seed)
-    refitted = [found.chosen for found in scores.values()]
+        kinds = categories(recorded.split("select"))
+        rows = head_matches(as_is, used if refitting else None, scores, kinds, seed)
+    refitted, sizes = [found.chosen for found in scores.values()], recorded.sizes()
     found = Match(
         model=job.run.model.name,
         library=library.name,
-        library_hash=_hash(library),
+        library_hash=job.told.sha256,
         programs=len(library),
         unusable=usable.reasons,
-        as_is=totals(as_is, [found.intended for found in scores.values()], bench.seed),
-        refitted=totals(used, refitted, bench.seed) if refitting else None,
+        as_is=totals(as_is, [found.intended for found in scores.values()], seed),
+        refitted=totals(used, refitted, seed) if refitting else None,
         baselines={name: mean(row.baselines[name] for row in rows) for name in rows[0].baselines},
         coverage=mean(row.status == "ok" for row in rows),
         heads=len(rows),
-        texts={split: len(members) for split, members in bench.texts.items()},
-        tokens={split: sum(map(len, members)) for split, members in bench.texts.items()},
+        texts=sizes["texts"],
+        tokens=sizes["tokens"],
+        seen=seen_by(job.told, job.run, recorded.tokenizer, "test"),
         seconds=dict(clock.seconds),
         by_head=rows,
         left_out=without,
     )
     return found, used, scores
-
-
-def _hash(library: Library) -> str:
-    lines = [json.dumps(entry.as_json(), sort_keys=True) for entry in library.entries]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 # The run -----------------------------------------------------------------------------------------
@@ -187,29 +204,25 @@ def _write(
     job: _Job, found: Match, used: Sequence[Choice], scores: Mapping[Head, HeadScores]
 ) -> None:
     """Programs and results of a run; match.json comes before results.json, which finishes it."""
-    run, bench = job.run, job.bench
-    retell = Reteller(bench.texts["select"][:_RETOLD_TEXTS], run.model.name, "fitted to this head")
+    run, seed = job.run, job.run.config.seed
+    settle_library(run, job.told)
+    texts = job.recorded.split("select").texts[:_RETOLD_TEXTS]
+    retell = Reteller(texts, run.model.name, "fitted to this head")
+    ids = [text.id for text in run.texts("test")]
     rows = []
     for (head, of_head), choice, told in zip(scores.items(), used, found.by_head, strict=True):
         program = _for_head(choice, head, run.model.name, retell)
         run.write(f"programs/{head}.py", program.source.encode())
-        rows.append(_row(head, of_head, choice, program, told, bench))
+        rows.append(head_row(head, of_head, program, ids, seed) | _facts(choice, told))
     run.write_json(_FILE, found.model_dump(mode="json"))
-    summary = summary_of(rows, scores, found.texts, bench.seed)
+    summary = summary_of(rows, scores, found.texts, seed)
     keep_portraits(run, rows)
     run.write_results(summary | {"seconds": found.seconds}, rows)
 
 
-def _row(
-    head: Head,
-    scores: HeadScores,
-    choice: Choice,
-    program: Program,
-    told: HeadMatch,
-    bench: Bench,
-) -> dict[str, object]:
-    row = head_row(head, scores, program, bench.ids["test"], bench.seed)
-    return row | {
+def _facts(choice: Choice, told: HeadMatch) -> dict[str, object]:
+    """What a row of results tells of the choice."""
+    return {
         "intended_iou": None,  # no program was written for this head
         "select_iou": choice.select_iou,
         "fit_iou": choice.fit_iou,
@@ -241,11 +254,7 @@ def _finished(run: Run, library: Library, refitting: bool, leave_one_out: bool) 
             f"The run in {run.directory} was made by 'headscript explain'; choose another --out."
         )
     found = Match.model_validate(run.read_json(_FILE))
-    if found.library_hash != _hash(library):
-        raise HeadscriptError(
-            f"The library {found.library} has changed since the run in {run.directory} was matched "
-            "with it; choose another --out."
-        )
+    settle_library(run, library.record())
     if (found.refitted is not None) != refitting:
         raise HeadscriptError(
             f"The run in {run.directory} was matched {'with' if found.refitted else 'without'} "

@@ -19,6 +19,7 @@ from headscript.library.columns import Columns, Weighted
 from headscript.packing import num_cells
 from headscript.programs.program import Program, rounded
 from headscript.propose.screening import SURPRISE
+from headscript.recorded import RecordedSplit
 from headscript.recording import Recording
 from headscript.rows import Rows, share_for
 from headscript.tuning.loglinear import Fitted, fit_weights
@@ -99,8 +100,8 @@ def try_programs(
 def finish(
     programs: Sequence[Program],
     tried: Sequence[Tried],
-    fit: tuple[Sequence[Text], Recording],
-    select: tuple[Sequence[Text], Recording],
+    fit: RecordedSplit,
+    select: RecordedSplit,
     *,
     seed: int = 0,
     on_event: Listener = ignore,
@@ -110,7 +111,10 @@ def finish(
     for head, found in enumerate(tried):
         for place in list(found)[:FINALISTS]:
             heads_of.setdefault(place, []).append(head)
-    samples = [_Sample(*fit, FIT_CELLS, seed), _Sample(*select, FIT_CELLS, seed + 1)]
+    samples = [
+        _Sample(split.texts, split.recording, FIT_CELLS, seed + number)
+        for number, split in enumerate((fit, select))
+    ]
     columns = [Columns(sample.rows, programs, sorted(heads_of)) for sample in samples]
     refits: list[list[Refit]] = [[] for _ in tried]
     for done, (place, heads) in enumerate(sorted(heads_of.items()), 1):

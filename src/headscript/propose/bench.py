@@ -9,7 +9,6 @@ from functools import cached_property
 import torch
 
 from headscript.disk import write_atomically
-from headscript.language import read_text
 from headscript.propose.frontier import Frontier
 from headscript.propose.search import (
     SearchSettings,
@@ -19,7 +18,7 @@ from headscript.propose.search import (
     held_out,
     search_layer,
 )
-from headscript.recording import Recording
+from headscript.recorded import Recorded
 from headscript.rows import Rows, share_for
 from headscript.runs import Run
 
@@ -37,33 +36,28 @@ class Bench:
 
         self.run = run
         self.settings = SearchSettings.of(run.config)
-        tokenizer = AutoTokenizer.from_pretrained(str(run.tokenizer_folder))
-        self.texts = {
-            split: [
-                read_text(tokenizer, text.token_ids, causal=run.model.causal)
-                for text in run.texts(split)
-            ]
-            for split in ("fit", "select")
-        }
-        self.fit = Recording.open(run.recording_folder("fit"))
-        self.select = Recording.open(run.recording_folder("select"))
-
-    @cached_property
-    def shared(self) -> SharedRows:
-        """Rows of the fit texts, with the pool that the search draws from."""
-        return SharedRows(self.texts["fit"], self.settings)
+        # `Recorded` would import all that models need, and a search needs none.
+        self._recorded = Recorded(run, AutoTokenizer.from_pretrained(str(run.tokenizer_folder)))
+        self.fit = self._recorded.recording("fit")
+        self.select = self._recorded.recording("select")
 
     @cached_property
     def fit_rows(self) -> Rows:
-        """The same rows."""
-        return fit_rows(self.texts["fit"], self.settings)
+        """Rows of the fit texts."""
+        return fit_rows(self._recorded.split("fit").texts, self.settings)
+
+    @cached_property
+    def shared(self) -> SharedRows:
+        """The same rows with the pool that the search draws from."""
+        return SharedRows(self.fit_rows, self.settings)
 
     @cached_property
     def select_rows(self) -> Rows:
         """Rows of the select texts."""
+        texts = self._recorded.split("select").texts
         return Rows(
-            self.texts["select"],
-            share=share_for(self.texts["select"], self.settings.max_cells),
+            texts,
+            share=share_for(texts, self.settings.max_cells),
             generator=torch.Generator().manual_seed(self.settings.seed + 1),
         )
 

@@ -20,6 +20,7 @@ from headscript.programs.emit import emit
 from headscript.programs.program import Program
 from headscript.propose.candidates import Candidate, Outcome
 from headscript.propose.search import strengths
+from headscript.records import damaged
 from headscript.rows import Rows
 from headscript.runs import Run
 from headscript.tuning.fitting import FittedProgram, fit_program, summed, weighted_terms
@@ -49,7 +50,10 @@ def write_proposed(run: Run, name: str, layer: int, candidates: Sequence[Candida
 
 def read_candidates(run: Run, path: str) -> list[Candidate]:
     """The candidates in a file of the run; raises HeadscriptError where it is damaged."""
-    return [Candidate.from_json(found) for found in run.read_json(path)]
+    found = run.read_json(path)
+    if not isinstance(found, list):
+        raise HeadscriptError(damaged(run.directory / path))
+    return [Candidate.from_json(each) for each in found]
 
 
 def judge_layer(bench: Bench, name: str, layer: int) -> None:

@@ -14,6 +14,7 @@ from headscript.packing import num_cells
 from headscript.propose.candidates import Candidate, Outcome
 from headscript.propose.proposer import Work
 from headscript.runs import Run
+from headscript.used_texts import settle_library
 
 _CELLS = 40_000  # query-key pairs of fit texts on which all programs meet all heads
 _MOST_CELLS = 150_000  # of the texts they are drawn from
@@ -28,7 +29,11 @@ class LibraryProposer:
     name: str = "library"
 
     def propose(self, work: Work) -> None:
-        """See `Proposer`. Programs of the other kind of model are given this kind's mask."""
+        """See `Proposer`. Programs of the other kind of model are given this kind's mask.
+
+        Raises HeadscriptError where the run was begun with other programs of that library.
+        """
+        settle_library(work.run, self.library.record())
         if work.judged(self.name):
             return
         work.judge(self.name, self._candidates(work))

@@ -12,7 +12,6 @@ from headscript.errors import HeadscriptError
 from headscript.events import Event, Listener
 from headscript.explainers.settings import ExplainerSettings
 from headscript.heads import Head
-from headscript.language import Text
 from headscript.programs.emit import emit
 from headscript.programs.program import Program
 from headscript.propose.candidates import Candidate
@@ -25,6 +24,7 @@ from headscript.propose.frontier import Frontier
 from headscript.propose.proposer import PROPOSERS, Proposer, Work
 from headscript.propose.search import choose_step
 from headscript.propose.writing import write_program
+from headscript.recorded import RecordedSplit
 from headscript.recording import Recording
 from headscript.records import RunConfig
 from headscript.runs import Run
@@ -100,8 +100,7 @@ def open_proposers(
 
 def propose(
     run: Run,
-    texts: Sequence[Text],
-    recording: Recording,
+    fit: RecordedSplit,
     searched: Mapping[Head, Frontier],
     proposers: Sequence[Proposer],
     *,
@@ -110,9 +109,10 @@ def propose(
 ) -> Proposed:
     """Let the proposers work on the fit texts, and combine what they found with the search.
 
-    `texts` and `recording` are those of the fit split. Raises HeadscriptError as they do.
+    Raises HeadscriptError as they do.
     """
-    work = Work(run, texts, recording, _current(run, searched), engine, on_event)
+    recording = fit.recording
+    work = Work(run, fit.texts, recording, _current(run, searched), engine, on_event)
     for proposer in proposers:
         proposer.propose(work)
     layers = recording.layers

@@ -93,9 +93,9 @@ class HeadState:
 class SharedRows:
     """Rows of the fit texts with their pool: the same for every layer, so made once a process."""
 
-    def __init__(self, texts: Sequence[Text], settings: SearchSettings) -> None:
-        self.rows = fit_rows(texts, settings)
-        self.pool = standard_pool(texts, min_count=settings.min_count).occurring(self.rows)
+    def __init__(self, rows: Rows, settings: SearchSettings) -> None:
+        self.rows = rows
+        self.pool = standard_pool(rows.texts, min_count=settings.min_count).occurring(rows)
 
 
 def fit_rows(texts: Sequence[Text], settings: SearchSettings) -> Rows:

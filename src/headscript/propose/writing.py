@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from headscript.errors import HeadscriptError
 from headscript.heads import Head
 from headscript.programs.emit import emit
 from headscript.programs.program import Program
 from headscript.propose.bench import search_file
 from headscript.propose.frontier import Frontier
 from headscript.propose.search import Step, choose_step
+from headscript.records import damaged
 from headscript.runs import Run
 
 
@@ -18,10 +20,18 @@ def read_frontiers(run: Run, layers: Iterable[int]) -> dict[Head, Frontier]:
 
     Raises HeadscriptError where a layer's file is missing or damaged.
     """
-    frontiers = [
-        Frontier.from_json(found) for layer in layers for found in run.read_json(search_file(layer))
-    ]
+    frontiers = [frontier for layer in layers for frontier in _of_layer(run, search_file(layer))]
     return {frontier.head: frontier for frontier in frontiers}
+
+
+def _of_layer(run: Run, path: str) -> list[Frontier]:
+    try:
+        found = run.read_json(path)
+        if not found:
+            raise ValueError("no heads")
+        return [Frontier.from_json(each) for each in found]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise HeadscriptError(damaged(run.directory / path)) from error
 
 
 def write_program(run: Run, frontier: Frontier) -> tuple[Program, Step]:

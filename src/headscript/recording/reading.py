@@ -20,10 +20,21 @@ from headscript.recording.shard_files import layer_name
 class Recording:
     """A finished recording on disk; patterns are read when they are asked for."""
 
-    def __init__(self, directory: Path, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self, directory: Path, manifest: dict[str, Any], heads: Sequence[Head] | None = None
+    ) -> None:
         self.directory = directory
         self.manifest = manifest
-        self.heads: list[Head] = [Head.parse(name) for name in manifest["heads"]]
+        recorded = [Head.parse(name) for name in manifest["heads"]]
+        self.heads: list[Head] = recorded if heads is None else list(heads)
+        of_layer: dict[int, list[Head]] = {}
+        for head in recorded:
+            of_layer.setdefault(head.layer, []).append(head)
+        self._rows = {  # of what is kept of a layer, where it is not all
+            layer: [of_layer[layer].index(head) for head in self.heads_of(layer)]
+            for layer in self.layers
+            if self.heads_of(layer) != of_layer[layer]
+        }
         self.token_counts: list[int] = manifest["token_counts"]
         self.causal: bool = manifest["causal"]
         self._shard_of = {
@@ -41,6 +52,17 @@ class Recording:
                 f"{len(begun.shards)} shards are missing; start it again to go on."
             )
         return cls(directory, begun.manifest)
+
+    def only(self, heads: Sequence[Head]) -> Recording:
+        """The same recording of some of its heads, which are read and nothing else.
+
+        Raises HeadscriptError where one was not recorded.
+        """
+        missing = next((head for head in heads if head not in self.heads), None)
+        if missing is not None:
+            raise HeadscriptError(f"{missing} is not in the recording {self.directory}.")
+        chosen = [head for head in self.heads if head in heads]
+        return Recording(self.directory, self.manifest, chosen)
 
     @property
     def layers(self) -> list[int]:
@@ -73,7 +95,10 @@ class Recording:
             try:
                 with safe_open(file, framework="pt") as tensors:
                     for text in members:
-                        found[text] = self._weights(tensors.get_tensor(str(text)), text)
+                        kept = tensors.get_tensor(str(text))
+                        if layer in self._rows:
+                            kept = kept[self._rows[layer]]
+                        found[text] = self._weights(kept, text)
             except (SafetensorError, OSError) as error:
                 raise HeadscriptError(
                     f"The recording is damaged ({file}: {error}); delete {self.directory} and "

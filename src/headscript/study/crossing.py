@@ -14,33 +14,15 @@ from headscript.evaluation.tables import HeadScores, distances, score_heads
 from headscript.events import Listener, ignore
 from headscript.heads import Head
 from headscript.language import Text
-from headscript.language.text import TextReader
 from headscript.library.masks import suited
-from headscript.models.loading import read_tokenizer
 from headscript.programs.program import Program
+from headscript.recorded import Recorded
 from headscript.recording import Recording
 from headscript.runs import FOUND, Run
 from headscript.similarity import bootstrap_interval
 
 _CELLS = 100_000
 """Cells of select texts on which programs meet heads; as in `headscript explain`."""
-
-
-class Bench:
-    """The heads of a run on the texts of its splits."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self._read = TextReader(read_tokenizer(run.tokenizer_folder), causal=run.model.causal)
-
-    def of(self, split: str) -> tuple[list[Text], Recording]:
-        """The texts of a split and the heads' patterns there."""
-        texts = [self._read(text.token_ids) for text in self.run.texts(split)]
-        return texts, Recording.open(self.run.recording_folder(split))
-
-    def read(self, ids: tuple[int, ...]) -> Text:
-        """A text that is not the run's."""
-        return self._read(ids)
 
 
 def carried(source: Run, target: Run, *, on_event: Listener = ignore) -> dict[str, Any]:
@@ -54,7 +36,7 @@ def carried(source: Run, target: Run, *, on_event: Listener = ignore) -> dict[st
     - `programs`: how many there were to choose from, `unsuited`: how many do not fit the model's
       kind (a decoder takes none that looks ahead).
     """
-    bench = Bench(target)
+    recorded = Recorded(target)
     causal = target.model.causal
     programs = source.programs(FOUND)
     fitting = {
@@ -62,15 +44,15 @@ def carried(source: Run, target: Run, *, on_event: Listener = ignore) -> dict[st
         for head, program in programs.items()
         if (fit := suited(program, causal=causal)) is not None
     }
-    texts, recording = bench.of("test")
+    test, select = recorded.split("test"), recorded.split("select")
     seed = target.config.seed
     sources, candidates = list(fitting), list(fitting.values())
-    chosen = choose(candidates, *bench.of("select"), seed=seed, on_event=on_event)
+    chosen = choose(candidates, select.texts, select.recording, seed=seed, on_event=on_event)
     same = source.model.weights_hash == target.model.weights_hash
-    own = {head: fitting[head] for head in recording.heads if same and head in fitting}
+    own = {head: fitting[head] for head in test.recording.heads if same and head in fitting}
     scores = score_heads(
-        recording,
-        texts,
+        test.recording,
+        test.texts,
         {head: candidates[place] for head, place in chosen.items()},
         own,
         mean_by_position=None,

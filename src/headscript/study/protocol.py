@@ -19,9 +19,10 @@ from headscript.heads import Head, parse_heads
 from headscript.models import Model
 from headscript.programs.program import Program
 from headscript.propose.writing import read_frontiers, write_program
+from headscript.recorded import Recorded
 from headscript.recording import record
 from headscript.runs import FOUND, Run
-from headscript.study.crossing import Bench, choose, overall
+from headscript.study.crossing import choose, overall
 
 
 def papers_protocol(
@@ -41,9 +42,9 @@ def papers_protocol(
     "Written for a head" is what the search wrote for it, whether the run gave it another's or not.
     Raises HeadscriptError where a sentence has more tokens than the model takes.
     """
-    bench = Bench(run)
+    recorded = Recorded(run)
     ids = [tuple(model.encode(sentence, run.config.max_tokens)) for sentence in sentences]
-    texts = [bench.read(each) for each in ids]
+    texts = [recorded.read(each) for each in ids]
     heads = parse_heads(run.config.heads, run.model.heads_per_layer)
     ours, written = run.programs(FOUND), _written(run)
     names, seed = list(written), run.config.seed
@@ -72,9 +73,9 @@ def papers_protocol(
             )
 
         here, of_ours = score(written), score(ours)
-    test, recorded = bench.of("test")
+    test = recorded.split("test")
     there = score_heads(
-        recorded, test, best, {}, mean_by_position=None, seed=seed, on_event=on_event
+        test.recording, test.texts, best, {}, mean_by_position=None, seed=seed, on_event=on_event
     )
     rows = [
         {

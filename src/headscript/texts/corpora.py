@@ -69,13 +69,17 @@ def load_texts(
     return documents
 
 
+def is_named(name_or_path: str | Path) -> bool:
+    """Whether these are texts that have a name, and no file or folder."""
+    return str(name_or_path) in (*BUILT_IN, *HUB_CORPORA)
+
+
 def check_texts(name_or_path: str | Path) -> None:
     """Raise HeadscriptError where these are no texts that `load_texts` would look for.
 
     Before a model is loaded for them, or a folder made.
     """
-    known = str(name_or_path) in (*BUILT_IN, *HUB_CORPORA)
-    if not known and not is_there(Path(name_or_path).expanduser()):
+    if not is_named(name_or_path) and not is_there(Path(name_or_path).expanduser()):
         raise HeadscriptError(_not_found(Path(name_or_path).expanduser()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -45,7 +46,7 @@ def rows_of_file(path: Path, field: str) -> Iterator[Row]:
 def folder_rows(path: Path, field: str) -> Iterator[Row]:
     """A row for each .txt file of a folder, in the order of their names, which are the ids."""
     try:
-        paths = sorted(file for file in path.iterdir() if file.suffix.lower() == ".txt")
+        paths = _txt_files(path)
     except OSError as error:
         raise HeadscriptError(_unreadable(path, error)) from error
     if not paths:
@@ -56,6 +57,22 @@ def folder_rows(path: Path, field: str) -> Iterator[Row]:
         except OSError as error:
             raise HeadscriptError(_unreadable(file, error)) from error
         yield str(file), {"id": file.name, field: text.strip()}
+
+
+def contents_hash(path: Path) -> str:
+    """SHA-256 of a file, or of the .txt files of a folder; HeadscriptError if not readable."""
+    try:
+        if not path.is_dir():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        each = [f"{file.name} {contents_hash(file)}" for file in _txt_files(path)]
+    except OSError as error:
+        raise HeadscriptError(_unreadable(path, error)) from error
+    return hashlib.sha256("\n".join(each).encode()).hexdigest()
+
+
+def _txt_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() == ".txt")
 
 
 def is_there(path: Path) -> bool:

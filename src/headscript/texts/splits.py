@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +11,9 @@ from typing import NamedTuple
 
 from headscript.errors import HeadscriptError
 from headscript.texts.corpora import Document
+from headscript.texts.repeats import NEAR_DUPLICATE, shingles
 
 PARTS = ("fit", "select", "test")
-SHINGLE_WORDS = 5
-NEAR_DUPLICATE = 0.5
-"""Jaccard similarity of shingle sets from which on two texts count as the same one."""
-
-_WORD = re.compile(r"\w+")
 
 
 class Dropped(NamedTuple):
@@ -44,7 +39,12 @@ class Splits:
 
 
 def split_documents(
-    documents: Sequence[Document], *, seed: int, select: float = 0.2, test: float = 0.2
+    documents: Sequence[Document],
+    *,
+    seed: int,
+    select: float = 0.2,
+    test: float = 0.2,
+    read: Sequence[str] | None = None,
 ) -> Splits:
     """Split documents into fit, select and test, without near-duplicates.
 
@@ -54,7 +54,8 @@ def split_documents(
 
     Two texts are near-duplicates if the Jaccard similarity of their sets of five-word shingles is
     at least NEAR_DUPLICATE. Of such texts the first is kept, or the one in the part that matters
-    most: test before select before fit.
+    most: test before select before fit. `read` is what is read of each document (None: all of it),
+    and what they are compared by; where texts are cut, that is less than what is written.
 
     Raises HeadscriptError if a split would be empty, or if a `part` is unknown or given for some
     documents only.
@@ -65,7 +66,9 @@ def split_documents(
             f"not {select} and {test}."
         )
     marked = _are_marked(documents)
-    kept, dropped = _distinct(documents, marked)
+    if read is None:
+        read = [document.text for document in documents]
+    kept, dropped = _distinct(documents, read, marked)
     enough = 2 if marked else 3
     if len(kept) < enough:
         raise HeadscriptError(_too_few(documents, kept, enough))
@@ -90,34 +93,6 @@ def split_documents(
             f"{len(parts['test'])} for test; mark more texts, or remove the field 'part'."
         )
     return Splits(**parts, dropped=dropped)
-
-
-def apart_from(
-    documents: Sequence[Document], held_out: Sequence[str]
-) -> tuple[list[Document], list[Document]]:
-    """The documents that hold no more than chance shares with texts held out, and the others.
-
-    A document is set aside where it and a held-out text have half of the shorter one's runs of five
-    words in common: also an excerpt of a held-out story, or the story of a held-out excerpt.
-    """
-    holders: defaultdict[str, list[int]] = defaultdict(list)
-    sizes = []
-    for place, text in enumerate(held_out):
-        shingles = _shingles(text)
-        sizes.append(len(shingles))
-        for shingle in shingles:
-            holders[shingle].append(place)
-    kept: list[Document] = []
-    aside: list[Document] = []
-    for document in documents:
-        shingles = _shingles(document.text)
-        common = Counter(place for shingle in shingles for place in holders.get(shingle, ()))
-        near = any(
-            count >= NEAR_DUPLICATE * min(sizes[place], len(shingles))
-            for place, count in common.items()
-        )
-        (aside if near else kept).append(document)
-    return kept, aside
 
 
 def _are_marked(documents: Sequence[Document]) -> bool:
@@ -175,23 +150,25 @@ def _draw(
     )
 
 
-def _distinct(documents: Sequence[Document], marked: bool) -> tuple[list[Document], list[Dropped]]:
+def _distinct(
+    documents: Sequence[Document], read: Sequence[str], marked: bool
+) -> tuple[list[Document], list[Dropped]]:
     """The documents that repeat no other one, and those set aside, both in their old order."""
     order: Sequence[int] = range(len(documents))
     if marked:
         order = sorted(order, key=lambda place: -PARTS.index(documents[place].part or ""))
-    shingles = [_shingles(document.text) for document in documents]
-    frequency = Counter(shingle for of_one in shingles for shingle in of_one)
+    found = [shingles(text) for text in read]
+    frequency = Counter(shingle for of_one in found for shingle in of_one)
     holders: defaultdict[str, list[int]] = defaultdict(list)
     dropped: dict[int, Dropped] = {}
     for place in order:
         # Sets of similarity s share at least one of their rarest |A| - s |A| + 1 elements (prefix
         # filtering, Bayardo et al. 2007), so only the documents that do need comparing.
-        rarest = sorted(shingles[place], key=lambda shingle: (frequency[shingle], shingle))
+        rarest = sorted(found[place], key=lambda shingle: (frequency[shingle], shingle))
         rarest = rarest[: len(rarest) - math.ceil(NEAR_DUPLICATE * len(rarest)) + 1]
         near = {other for shingle in rarest for other in holders[shingle]}
         similarity, nearest = max(
-            ((_jaccard(shingles[place], shingles[other]), -other) for other in near),
+            ((_jaccard(found[place], found[other]), -other) for other in near),
             default=(0.0, 0),
         )
         if similarity >= NEAR_DUPLICATE:
@@ -202,13 +179,6 @@ def _distinct(documents: Sequence[Document], marked: bool) -> tuple[list[Documen
                 holders[shingle].append(place)
     kept = [document for place, document in enumerate(documents) if place not in dropped]
     return kept, [dropped[place] for place in sorted(dropped)]
-
-
-def _shingles(text: str) -> frozenset[str]:
-    """Every run of five words; the whole of a text that has fewer."""
-    words = _WORD.findall(text.casefold()) or [text]
-    last = max(1, len(words) - SHINGLE_WORDS + 1)
-    return frozenset(" ".join(words[start : start + SHINGLE_WORDS]) for start in range(last))
 
 
 def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:

@@ -34,7 +34,7 @@ from headscript.programs.program import Program
 from headscript.records import Maker
 from headscript.replacement import Replacement
 from headscript.runs import Run
-from headscript.texts import apart_from, load_texts
+from headscript.texts import Trace, as_read, load_texts, repeating
 from headscript.tuning.causal import CausalFit, Schedule, State
 from headscript.tuning.retelling import Reteller
 from headscript.tuning.versions import (
@@ -156,16 +156,19 @@ def _texts(run: Run, model: Model, settings: TuneSettings) -> tuple[list[list[in
         fit = run.texts("fit")[: settings.max_texts]
         return [list(text.token_ids[: settings.max_tokens]) for text in fit], 0
     documents = load_texts(settings.texts, max_texts=settings.max_texts, field=settings.field)
-    held_out = [text.text for text in run.texts() if text.split != "fit"]
-    kept, aside = apart_from(documents, held_out)
+    longest = settings.max_tokens or run.config.max_tokens
+    if longest is not None:
+        longest = min(longest, model.max_tokens)
+    texts = [model.encode(document.text, longest) for document in documents]
+    held_out = [text.token_ids for text in run.texts() if text.split != "fit"]
+    known = [Trace.of(as_read(model.tokenizer, ids)) for ids in held_out]
+    repeats = repeating((as_read(model.tokenizer, ids) for ids in texts), known)
+    kept = [ids for ids, repeated in zip(texts, repeats, strict=True) if not repeated]
     if not kept:
         raise HeadscriptError(
             f"All texts of {settings.texts} repeat select or test texts of the run; give others."
         )
-    longest = settings.max_tokens or run.config.max_tokens
-    if longest is not None:
-        longest = min(longest, model.max_tokens)
-    return [model.encode(document.text, longest) for document in kept], len(aside)
+    return kept, sum(repeats)
 
 
 def _fit(

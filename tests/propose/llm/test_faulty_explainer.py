@@ -163,7 +163,7 @@ def explained(
     arguments: list[object] = ["explain", place.folder / "model"]
     arguments += ["--texts", place.folder / "texts.jsonl", "--out", out, "--proposer", proposers]
     arguments += ["--explainer", f"{server.address}/v1#faulty", "--max-terms", 3, "--workers", 1]
-    arguments += ["--timeout", 1, "--tries", 2, *more]
+    arguments += ["--timeout", 2, "--tries", 2, *more]
     return Finished(place, server, arguments, command(*arguments))
 
 
@@ -334,6 +334,7 @@ def test_beside_the_search_all_heads_get_programs(beside: Finished) -> None:
         assert row.status == "ok"
         assert row.program is not None
         assert (beside.folder / row.program).is_file()
+        assert row.terms is not None
         assert row.terms <= 3
         assert row.searched_iou is not None
     assert "without a working program" not in beside.answer.out

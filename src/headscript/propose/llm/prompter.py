@@ -9,10 +9,11 @@ from torch import Tensor
 
 from headscript.explainers.requests import Message
 from headscript.heads import Head
-from headscript.language import Text, read_text
+from headscript.language import Text
 from headscript.programs.program import Program
 from headscript.propose.llm.prompt import MAX_TERMS, first_prompt, refinement_prompt, standing
 from headscript.propose.llm.summary import SUMMARY_TOKENS, summarise
+from headscript.recorded import Recorded
 from headscript.recording import Recording
 from headscript.runs import Run
 
@@ -47,15 +48,10 @@ class Prompter:
     @classmethod
     def of_run(cls, run: Run, *, number: int = 4, budget_tokens: int = SUMMARY_TOKENS) -> Self:
         """The prompter of a run whose texts are recorded; raises HeadscriptError otherwise."""
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(str(run.tokenizer_folder))
+        fit = Recorded(run).split("fit")
         return cls(
-            [
-                read_text(tokenizer, text.token_ids, causal=run.model.causal)
-                for text in run.texts("fit")
-            ],
-            Recording.open(run.recording_folder("fit")),
+            fit.texts,
+            fit.recording,
             num_layers=len(run.model.heads_per_layer),
             number=number,
             budget_tokens=budget_tokens,

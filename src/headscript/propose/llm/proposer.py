@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from headscript.errors import HeadscriptError
 from headscript.events import Event
 from headscript.explainers.answering import Explainer
 from headscript.explainers.asking import ask
@@ -251,15 +252,23 @@ def _write_answers(run: Run, name: str, answers: Mapping[Head, Asked]) -> None:
 
 
 def _read_answers(run: Run, name: str) -> dict[Head, Asked] | None:
-    """What was answered, by head; None where the round was not asked to its end."""
+    """What was answered, by head; None where the round was not asked to its end.
+
+    Raises HeadscriptError where the file is damaged.
+    """
     if not run.has(_answers_file(name)):
         return None
-    found: dict[Head, Asked] = {}
-    for head, row in run.read_json(_answers_file(name)).items():
-        row = dict(row)
-        if "failure" in row:
-            kind = FailureKind(row.pop("failure"))
-            found[Head.parse(head)] = Failure(kind, row.pop("message"), **row)
-        else:
-            found[Head.parse(head)] = Answer(row.pop("text"), **row)
-    return found
+    try:
+        found = run.read_json(_answers_file(name)).items()
+        return {Head.parse(head): _asked(dict(row)) for head, row in found}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise HeadscriptError(
+            f"{run.directory / _answers_file(name)} is damaged; delete the folder {FOLDER}/ of the "
+            "run and start it again."
+        ) from error
+
+
+def _asked(row: dict[str, Any]) -> Asked:
+    if "failure" in row:
+        return Failure(FailureKind(row.pop("failure")), row.pop("message"), **row)
+    return Answer(row.pop("text"), **row)
