@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from importlib.metadata import version
 
     from headscript.errors import HeadscriptError
+    from headscript.evaluation.trying import try_program
     from headscript.explaining import explain
     from headscript.heads import Head
     from headscript.models import Model, load_model
@@ -39,6 +40,7 @@ __all__ = [
     "load_patched",
     "load_run",
     "replaced",
+    "try_program",
 ]
 
 _HOMES = {
@@ -52,6 +54,7 @@ _HOMES = {
     "load_patched": "headscript.patched",
     "load_run": "headscript.runs",
     "replaced": "headscript.replacement",
+    "try_program": "headscript.evaluation.trying",
 }
 
 

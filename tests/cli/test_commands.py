@@ -18,7 +18,7 @@ from headscript.runs import Run
 def test_help_names_the_commands(headscript: Command) -> None:
     answer = headscript("--help")
     assert answer.code == 0
-    for command in ("explain", "show", "score", "replace", "generate", "doctor"):
+    for command in ("explain", "show", "score", "try", "replace", "generate", "doctor"):
         assert command in answer.out
         assert "--json" in headscript(command, "--help").out
 
@@ -102,6 +102,7 @@ def test_show_prints_program_scores_and_patterns(run: Path, headscript: Command)
     assert answer.code == 0, answer.err
     for part in ("Layer 1, head 2", "def attend(", "IoU, test", "Best test text", "Worst", "█"):
         assert part in answer.out
+    assert "headscript try RUN L1H2 FILE" in answer.out
     assert max(map(len, answer.out.splitlines())) <= 100
     found = json.loads(headscript("show", run, "L1H2", "--json").out)
     assert found["source"] in (run / "programs" / "L01H02.py").read_text()
@@ -136,6 +137,20 @@ def test_score_prints_what_its_json_says(run: Path, tmp_path: Path, headscript: 
     printed = headscript("score", run, "--texts", texts, "--max-texts", 2).out
     assert f"{found['iou']['mean']:.3f}" in printed
     assert "5 heads, IoU on 2 texts" in printed
+    assert found["seen"] == 0
+    assert "too good" not in printed
+
+
+def test_score_says_that_texts_were_fitted_on(
+    run: Path, tmp_path: Path, headscript: Command
+) -> None:
+    rows = [json.loads(line) for line in (run / "texts.jsonl").read_text().splitlines()]
+    texts = tmp_path / "seen.txt"
+    texts.write_text("\n\n".join(f"{row['text']} w9" for row in rows))
+    found = json.loads(headscript("score", run, "--texts", texts, "--json").out)
+    assert (found["texts"], found["seen"]) == (10, 8)
+    printed = headscript("score", run, "--texts", texts).out
+    assert "fitted or chosen on 8 of these texts, or on others that these repeat" in printed
 
 
 def test_mistakes_are_one_sentence_and_exit_code_2(

@@ -65,7 +65,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(
         (("--only", "score"), "did you mean 'scores'?"),
         (("--only", ","), "No figure is asked for"),
         (("--format", "gif"), "no format 'gif'"),
-        (("--version", "tuned"), "no programs 'tuned'"),
+        (("--programs", "tuned"), "no programs 'tuned'"),
         (("--only", "questions"), "has no data for questions"),
         (("--only", "terms", "--format", "svg", "--out", tmp_path / "file"), "cannot be written"),
     ):

@@ -8,6 +8,7 @@ from tests.cli.commands import Command
 from tests.small_run import HEADS
 
 from headscript.library.entries import Library
+from headscript.runs import Run
 
 
 def test_a_library_is_built_listed_and_matched(
@@ -37,6 +38,16 @@ def test_a_library_is_built_listed_and_matched(
     told = headscript(*arguments, "--no-refit").out
     assert "IoU, as they are" in told
     assert "refitted" not in told
+    # The same texts and seed as the run from which the library was built; then another seed.
+    assert matched["seen"] == 0
+    assert "too good" not in told
+    again = [*arguments, "--no-refit", "--seed", 1, "--out", tmp_path / "again"]
+    other = json.loads(headscript(*again, "--json").out)
+    used = {text.id for text in Run.open(small_run).texts() if text.split != "test"}
+    ids = [text.id for text in Run.open(tmp_path / "again").texts("test")]
+    assert other["seen"] == sum(each in used for each in ids) > 0
+    told = headscript(*again).out
+    assert f"fitted or chosen on {other['seen']} of the test texts" in told
     shown = headscript("show", run, "L0H1").out
     assert matched["by_head"][0]["refitted"]["name"] in shown
     scored = headscript("score", run, "--texts", small_run.parent / "texts.txt", "--json")

@@ -122,7 +122,7 @@ def test_what_cannot_be_recorded_is_one_sentence(
     assert "name it, --tokenizer" in refused("record", "--import", file, *out)
     assert "--tokenizer is for --import" in refused("record", model, "--texts", texts, *both, *out)
     assert "for --import alone" in refused("record", model, "--texts", texts, "--causal", *out)
-    assert "is no run, so texts are needed" in refused("record", model, *out)
+    assert "is a model, not a run: say on which texts" in refused("record", model, *out)
     assert "Name one model" in refused("record", model, model, "--texts", texts, *out)
     assert "such as 3/1/1" in refused("record", "--import", file, *both, "--shares", "a/b", *out)
     assert "too few to split" in refused("record", "--import", file, *both, *out)

@@ -11,6 +11,8 @@ import pytest
 from tests.cli.commands import Command
 from tests.small_run import save_model, save_texts
 
+from headscript.report.replacement import texts_name
+
 QUICK = ("--orders", "iou", "--fractions", "0.25", "--baseline-fractions", "none", "--no-figures")
 POINT = {
     *("fraction", "heads", "perplexity_increase", "ci95", "kl", "top1_agreement", "coverage"),
@@ -77,7 +79,7 @@ def test_replace_on_other_texts_of_another_version(
     assert found["source"] == str(texts)
     assert [point["programs"] for point in found["curve"]] == ["tuned"]
     assert sorted(file.name for file in (run / "replacement" / "tuned").iterdir()) == [
-        *("other.json", "other.parquet")
+        *(f"{texts_name(str(texts))}.{ending}" for ending in ("json", "parquet"))
     ]
     assert not (run / "costs").exists()
 

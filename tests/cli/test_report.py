@@ -26,7 +26,7 @@ def test_for_programs_there_is_one_json_object(
 ) -> None:
     shutil.rmtree(run / "recording")
     out = tmp_path / "page.html"
-    answer = headscript("report", run, "--out", out, "--version", "found", "--json")
+    answer = headscript("report", run, "--out", out, "--programs", "found", "--json")
     assert answer.code == 0, answer.err
     (line,) = answer.out.splitlines()
     found = json.loads(line)
@@ -52,10 +52,10 @@ def test_two_runs(run: Path, headscript: Command, tmp_path: Path) -> None:
 
 def test_mistakes_are_one_sentence(run: Path, refused: Callable[..., str], tmp_path: Path) -> None:
     assert "There is no run at" in refused("report", tmp_path / "none")
-    assert "has no programs 'tuned'; it has found" in refused("report", run, "--version", "tuned")
+    assert "has no programs 'tuned'; it has found" in refused("report", run, "--programs", "tuned")
     assert "is a folder; name a file" in refused("report", run, "--out", tmp_path)
     assert "compared with themselves" in refused("report", run, "--compare", run)
-    assert "compared with themselves" in refused("report", run, "--compare-version", "found")
+    assert "compared with themselves" in refused("report", run, "--compare-programs", "found")
     assert not (run / "atlas.html").exists()
     (run / "programs" / "L01H02.py").write_text("import os\n")
     assert "L01H02.py" in refused("report", run)

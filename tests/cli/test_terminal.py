@@ -26,14 +26,6 @@ def said(console: Console) -> str:
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.24, "0.2 s"), (59.4, "59 s"), (128, "2 min 08 s"), (3_700, "1 h 01 min")],
-)
-def test_times_are_said_as_a_person_would(seconds: float, words: str) -> None:
-    assert terminal.duration(seconds) == words
-
-
 def test_progress_goes_to_standard_error_and_so_does_what_libraries_print(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

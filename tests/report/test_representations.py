@@ -235,7 +235,7 @@ def test_a_sighting_draws_both_patterns_to_the_token() -> None:
     assert "weight · 0.015" in said(shown)
     found = page(shown)
     (svg,) = (attributes for tag, attributes in found.tags if tag == "svg")
-    assert svg["aria-label"] == "Attention patterns of the model and of the program on 9 tokens"
+    assert svg["aria-label"] == "Attention patterns of the model and the program on 9 tokens"
     cells = [attributes for tag, attributes in found.tags if tag == "rect"]
     assert len(cells) == 9 + 9 * 10 // 2
     for number, cell in enumerate(cells[:9]):
@@ -261,6 +261,26 @@ def test_a_portrait_is_all_of_these(small_run: Path) -> None:
         assert "Worst test text" in text
         assert f"IoU {shown.best.iou:.3f}" in text
     assert len([tag for tag, _ in page(shown).tags if tag == "svg"]) == 2
+
+
+def test_a_trial_is_its_scores_and_the_worst_text(small_run: Path) -> None:
+    source = (
+        "def attend(text, near=0.5):\n"
+        f'    """{HOSTILE}"""\n'
+        "    return softmax(0 - near * text.distance)\n"
+    )
+    shown = headscript.try_program(small_run, "L1H2", source, fit=True)
+    assert shown.against is not None
+    for text in (said(shown), page(shown).text):
+        assert "Layer 1, head 2  'idea' on 2 select texts" in text
+        assert HOSTILE in text
+        assert f"{shown.against.difference.mean:+.3f}  95 % interval" in text
+        assert "Worst select text" in text
+        assert f"head {shown.misses[0].model:.2f}, idea" in text
+        for name, baseline in shown.baselines.items():
+            assert name in text
+            assert f"{baseline.mean:.3f}  95 % interval {baseline.ci95[0]:.3f}" in text
+    assert len([tag for tag, _ in page(shown).tags if tag == "svg"]) == 1
 
 
 def test_weights_become_blocks() -> None:

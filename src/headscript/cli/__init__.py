@@ -25,6 +25,7 @@ from headscript.cli.report import report
 from headscript.cli.score import score
 from headscript.cli.show import show
 from headscript.cli.study import study
+from headscript.cli.try_ import try_
 from headscript.cli.tune import tune
 from headscript.errors import HeadscriptError
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command()(explain)
 app.command()(show)
 app.command()(score)
+app.command("try")(try_)
 app.command()(tune)
 app.command()(evaluate)
 app.command()(replace)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,26 +15,17 @@ from headscript.cli.options import (
     LibraryPlace,
     MaxTexts,
     MaxTokens,
+    ModelOrRun,
     MoreTexts,
+    NewRun,
     RecordingBits,
+    SeedOrRuns,
 )
 
 
 def explain(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL|RUN",
-            help="smollm2-135m or minilm-l6 (built in), a model folder, a .gguf file or a hub id; "
-            "or a run, whose recording is taken.",
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="RUN", help="Folder for the run; if it was begun there, the run goes on."
-        ),
-    ],
+    model: ModelOrRun,
+    out: NewRun,
     texts: MoreTexts = None,
     max_texts: MaxTexts = None,
     max_tokens: MaxTokens = None,
@@ -57,13 +47,7 @@ def explain(
         ),
     ] = 250_000,
     recording_bits: RecordingBits = 16,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="S",
-            help="Seed of the splits, the search and the intervals; 0 if not given, or the run's.",
-        ),
-    ] = None,
+    seed: SeedOrRuns = None,
     field: Field = "text",
     workers: Annotated[
         int | None,

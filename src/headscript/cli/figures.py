@@ -24,10 +24,10 @@ def figures(
         str,
         typer.Option("--format", metavar="FORMATS", help="The kinds of files, as a list."),
     ] = "png,pdf,svg",
-    version: Annotated[
+    programs: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
+            metavar="VERSION",
             help="found, or a version that was tuned; the newest that was measured if not given.",
         ),
     ] = None,
@@ -48,7 +48,7 @@ def figures(
             out,
             only=only.split(","),
             formats=formats.split(","),
-            version=version,
+            version=programs,
             on_event=on_event,
         )
     if as_json:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from headscript.cli.tables import print_uncovered
-from headscript.cli.terminal import duration
+from headscript.cli.tables import print_seen, print_uncovered
 from headscript.report.representations.facts import count, facts_table, listed
+from headscript.wording import duration
 
 if TYPE_CHECKING:
     from headscript.library.building import Built
@@ -77,6 +77,10 @@ def print_match(console: Console, found: Match, run: str | None) -> None:
     if run is not None:
         table.add_row("run", Text(run, "bold"))
     console.print(table)
+    theirs = "The library's programs"
+    print_seen(console, found.seen, "the test texts", programs=theirs)
+    if found.left_out is not None:
+        print_seen(console, found.left_out.seen, "the texts left out", programs=theirs)
     failing = [(row.head, row.status) for row in found.by_head if row.status != "ok"]
     if failing:
         console.print()

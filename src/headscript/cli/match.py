@@ -7,18 +7,21 @@ from typing import Annotated
 
 import typer
 
-from headscript.cli.options import Field, Heads, Json, LibraryPlace, MaxTexts, MaxTokens, MoreTexts
+from headscript.cli.options import (
+    Field,
+    Heads,
+    Json,
+    LibraryPlace,
+    MaxTexts,
+    MaxTokens,
+    ModelOrRun,
+    MoreTexts,
+    SeedOrRuns,
+)
 
 
 def match(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL|RUN",
-            help="smollm2-135m or minilm-l6 (built in), a model folder, a .gguf file or a hub id; "
-            "or a run, whose recording is taken.",
-        ),
-    ],
+    model: ModelOrRun,
     texts: MoreTexts = None,
     library: LibraryPlace = None,
     refit: Annotated[
@@ -44,13 +47,7 @@ def match(
             metavar="RUN", help="Leave a run there, which score, show and replace can read."
         ),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="S",
-            help="Seed of the splits, the samples and the intervals; 0 if not given, or the run's.",
-        ),
-    ] = None,
+    seed: SeedOrRuns = None,
     field: Field = "text",
     as_json: Json = False,
 ) -> None:

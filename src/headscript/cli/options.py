@@ -10,6 +10,25 @@ import typer
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of a run, made by 'headscript explain'.")
 ]
+ModelOrRun = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL|RUN",
+        help="smollm2-135m or minilm-l6 (built in), a model folder, a .gguf file or a hub id; "
+        "or a run, whose recording is taken.",
+    ),
+]
+NewRun = Annotated[
+    Path,
+    typer.Option(metavar="RUN", help="Folder for the run; if it was begun there, the run goes on."),
+]
+SeedOrRuns = Annotated[
+    int | None,
+    typer.Option(
+        metavar="S",
+        help="Seed of the splits, the samples and the intervals; 0 if not given, or the run's.",
+    ),
+]
 Texts = Annotated[
     str,
     typer.Option(

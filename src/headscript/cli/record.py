@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from headscript.cli.options import Field, Heads, Json, MaxTexts, MaxTokens, MoreTexts, RecordingBits
+from headscript.cli.options import (
+    Field,
+    Heads,
+    Json,
+    MaxTexts,
+    MaxTokens,
+    MoreTexts,
+    NewRun,
+    RecordingBits,
+)
 
 
 def record(
@@ -19,12 +27,7 @@ def record(
             ".safetensors.",
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="RUN", help="Folder for the run; if it was begun there, the run goes on."
-        ),
-    ],
+    out: NewRun,
     texts: MoreTexts = None,
     max_texts: MaxTexts = None,
     max_tokens: MaxTokens = None,
@@ -75,7 +78,8 @@ def record(
     from headscript.cli.record_table import print_recorded
     from headscript.cli.terminal import console, print_json, progress
     from headscript.errors import HeadscriptError
-    from headscript.recording_runs import Recorded, record_run
+    from headscript.recorded import Recorded
+    from headscript.recording_runs import record_run
 
     dropped = []
     if import_:
@@ -120,7 +124,7 @@ def record(
                 seed=seed,
                 on_event=on_event,
             )
-    facts = Recorded.of(run).facts()
+    facts = Recorded(run).facts()
     left_out = [{"text": each.id, "like": each.kept_id} for each in dropped]
     if as_json:
         print_json({"run": str(out), **facts, "left_out": left_out})

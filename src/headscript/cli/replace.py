@@ -85,7 +85,7 @@ def replace(
     from headscript.cli.terminal import console, print_json, progress
     from headscript.engines import EngineSettings
     from headscript.evaluation.replacing import replacement_curve
-    from headscript.report.replacement import draws_figures, write_replacement
+    from headscript.report.replacement import draws_figures, texts_name, write_replacement
     from headscript.runs import Run
     from headscript.texts import load_texts
 
@@ -95,6 +95,7 @@ def replace(
     drawn = draws_figures(figures)
     with Run.open_for_writing(run) as opened:
         documents = None if texts is None else load_texts(texts, max_texts=max_texts, field=field)
+        name = texts_name(texts)
         with progress() as on_event:
             curve = replacement_curve(
                 opened,
@@ -112,7 +113,7 @@ def replace(
                 engine=settings,
                 on_event=on_event,
             )
-            files = write_replacement(opened, curve, texts, figures=drawn)
+            files = write_replacement(opened, curve, texts, name=name, figures=drawn)
     if as_json:
         print_json({"run": str(run), "source": texts, **curve.model_dump(mode="json")})
     else:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from headscript.report.representations.facts import count, listed, share, short
+from headscript.report.representations.facts import count, listed, share
+from headscript.wording import short_name, too_good
 
 if TYPE_CHECKING:
     from headscript.evaluation.replacing import ReplacementCurve
@@ -39,7 +40,7 @@ def print_curve(
     texts = count(curve.texts, "text" if source else "test text")
     console.print(
         Text.assemble(
-            (short(run.model.name), "bold"),
+            (short_name(run.model.name), "bold"),
             f": heads replaced by the programs '{curve.version}', on {texts}",
             f" of {source}" if source else "",
         ),
@@ -151,10 +152,7 @@ def _print_reservations(console: Console, curve: ReplacementCurve) -> None:
             "so these are no perplexities of a language model."
         )
     if curve.seen:
-        said.append(
-            f"The run fitted or chose its programs on {curve.seen} of these texts: their numbers "
-            "are too good."
-        )
+        said.append(too_good(curve.seen, "these texts"))
     for line in said:
         console.print(line, style="yellow", markup=False, soft_wrap=True)
     if curve.failures:

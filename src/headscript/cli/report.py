@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headscript.cli.options import Json, RunFolder
+from headscript.cli.options import Json, Programs, RunFolder
 
 
 def report(
@@ -16,20 +16,15 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="File of the page; RUN/atlas.html if not given."),
     ] = None,
-    version: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="found, or a version that was tuned; the newest if not given."
-        ),
-    ] = None,
+    programs: Programs = None,
     compare: Annotated[
         Path | None,
         typer.Option(metavar="RUN2", help="A second run to show beside it, of any model."),
     ] = None,
-    compare_version: Annotated[
+    compare_programs: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
+            metavar="VERSION",
             help="The version of its programs; without --compare, of RUN itself: before and "
             "after tuning.",
         ),
@@ -44,9 +39,9 @@ def report(
         written = write_atlas(
             run,
             out,
-            version=version,
+            version=programs,
             compare=compare,
-            compare_version=compare_version,
+            compare_version=compare_programs,
             on_event=on_event,
         )
     if as_json:

@@ -39,3 +39,5 @@ def show(
     screen = console()
     screen.print()
     screen.print(shown, crop=False)  # a program's lines are longer than some terminals
+    if head is not None:
+        screen.print(f"\nAn idea of your own: headscript try RUN {head} FILE", style="dim")

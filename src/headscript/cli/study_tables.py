@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from headscript.cli.terminal import duration
 from headscript.study.planning import Plan
 from headscript.study.running import Studied
+from headscript.wording import duration
 
 
 def print_plan(screen: Console, name: str, plan: Plan) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from headscript.cli.terminal import duration
 from headscript.heads import Head
 from headscript.report.representations.facts import (
     add_facts,
@@ -21,12 +20,12 @@ from headscript.report.representations.facts import (
     results_scores,
     results_title,
     share,
-    short,
     terms_said,
     with_interval,
 )
 from headscript.report.representations.grid import HeadGrid
 from headscript.report.representations.terminal import titled
+from headscript.wording import duration, short_name, too_good
 
 if TYPE_CHECKING:
     from headscript.evaluation import Score
@@ -54,6 +53,7 @@ def print_results(console: Console, run: Run, results: Results) -> None:
         table.add_row("peak memory", f"{summary.peak_memory_mb / 1000:.1f} GB")
     table.add_row("run", Text(str(run.directory), "bold"))
     console.print(table)
+    print_seen(console, summary.seen, "the test texts", programs="The library's programs")
     uncovered = [row for row in results.heads if row.status != "ok"]
     if uncovered:
         console.print()
@@ -75,7 +75,7 @@ def print_score(console: Console, run: Run, source: str, score: Score) -> None:
     scores = {Head.parse(row.head): row.iou for row in score.by_head}
     grid = HeadGrid(scores, max(run.model.heads_per_layer))
     what = f": {count(score.heads, 'head')}, IoU on {count(score.texts, 'text')} of {source}"
-    console.print(titled((short(run.model.name), what), grid))
+    console.print(titled((short_name(run.model.name), what), grid))
     table = facts_table()
     table.add_row("IoU, mean", with_interval(score.iou.mean, score.iou.ci95))
     table.add_row("IoU, median", f"{score.iou.median:.3f}")
@@ -85,6 +85,7 @@ def print_score(console: Console, run: Run, source: str, score: Score) -> None:
     table.add_row("coverage", share(score.coverage))
     table.add_row("prefix-consistent", share(score.prefix_consistent))
     console.print(table)
+    print_seen(console, score.seen, "these texts")
     failed = [(row.head, row.status) for row in score.by_head if row.status != "ok"]
     if failed:
         console.print()
@@ -138,9 +139,16 @@ def print_diagnosis(console: Console, diagnosis: Mapping[str, Any]) -> None:
     if sandbox["note"]:
         table.add_row("", Text(sandbox["note"], "dim"))
     offline = diagnosis["hub_offline"]
-    table.add_row("model hub", "switched off (HF_HUB_OFFLINE)" if offline else "asked for hub ids")
+    hub = "switched off (HF_HUB_OFFLINE)" if offline else "used where a hub id is named"
+    table.add_row("model hub", hub)
     console.print()
     console.print(table)
+
+
+def print_seen(console: Console, seen: int | None, texts: str, **said: str) -> None:
+    """The warning where programs have seen some of these texts; nothing where they have not."""
+    if seen:
+        console.print(too_good(seen, texts, **said), style="yellow", soft_wrap=True)
 
 
 def print_uncovered(console: Console, failed: Sequence[tuple[str, str]], most: int = 5) -> None:

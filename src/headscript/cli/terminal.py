@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from headscript.events import Event, Listener
+from headscript.wording import duration
 
 
 def console() -> Console:
@@ -32,18 +33,6 @@ def console() -> Console:
 def print_json(value: Any) -> None:
     """Write one JSON object to standard output."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))
-
-
-def duration(seconds: float) -> str:
-    """A time as a person would say it."""
-    if seconds < 1:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 @contextlib.contextmanager

@@ -83,8 +83,8 @@ def tune(
     from headscript.assignment import parse_fractions
     from headscript.cli.terminal import console, print_json, progress
     from headscript.cli.tuning_table import print_version
-    from headscript.tuning.tune import TuneSettings
     from headscript.tuning.tune import tune as tune_run
+    from headscript.tuning.versions import TuneSettings
 
     settings = TuneSettings(
         objective=objective.value,

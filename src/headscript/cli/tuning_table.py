@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from headscript.cli.terminal import duration
-from headscript.tuning.tune import VersionRecord
+from headscript.tuning.versions import VersionRecord
+from headscript.wording import duration
 
 
 def print_version(screen: Console, run: Path, name: str, record: VersionRecord) -> None:

@@ -11,16 +11,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headscript.evaluation.portraits import Portrait, Sighting, portrait
     from headscript.evaluation.scoring import HeadScore, Score, score_run
+    from headscript.evaluation.trials import Trial
+    from headscript.evaluation.trying import try_program
 
-__all__ = ["HeadScore", "Portrait", "Score", "Sighting", "portrait", "score_run"]
+__all__ = [
+    "HeadScore",
+    "Portrait",
+    "Score",
+    "Sighting",
+    "Trial",
+    "portrait",
+    "score_run",
+    "try_program",
+]
 
 _HOMES = {
     "HeadScore": "scoring",
     "Portrait": "portraits",
     "Score": "scoring",
     "Sighting": "portraits",
+    "Trial": "trials",
     "portrait": "portraits",
     "score_run": "scoring",
+    "try_program": "trying",
 }
 
 

@@ -19,11 +19,10 @@ from headscript.runs import Run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from transformers import PreTrainedTokenizerBase
 
     from headscript.language import Text
     from headscript.programs import Program
-
-"""Entries of the vocabulary that look at the model's input embeddings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +218,11 @@ class RunReader:
     def __call__(self, token_ids: Sequence[int]) -> Text:
         """The text that these ids spell."""
         return self._read(token_ids)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """That of the run's model."""
+        return self._read.tokenizer
 
 
 def _rounded(pattern: NDArray[np.float32]) -> list[list[float]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from headscript.heads import Head
+from headscript.wording import short_name
 
 if TYPE_CHECKING:
+    from headscript.evaluation.trials import Against, Trial
     from headscript.library.matches import LeftOut, Match, Totals
     from headscript.programs.program import Program
     from headscript.results import HeadResult, Results, TermsSummary
@@ -31,10 +33,10 @@ def results_facts(results: Results) -> list[Fact]:
         *baselines_facts(summary.baselines),
     ]
     covered = any(row.status == "ok" for row in results.heads)
-    if covered:
+    if covered and summary.terms is not None:
         facts.append(("terms", terms_said(summary.terms)))
     facts.append(("coverage", share(summary.coverage)))
-    if covered:
+    if covered and summary.prefix_consistent is not None:
         facts.append(("prefix-consistent", share(summary.prefix_consistent)))
     return facts
 
@@ -55,12 +57,11 @@ def head_facts(row: HeadResult) -> list[Fact]:
         facts.append(("", listed(known)))
     if row.intended_iou is not None:
         facts.append(("its own program", f"{row.intended_iou:.3f}"))
-    return [
-        *facts,
-        *baselines_facts(row.baselines),
-        ("terms", str(row.terms)),
-        ("prefix-consistent", "yes" if row.prefix_consistent else "no"),
-    ]
+    facts += baselines_facts(row.baselines)
+    if row.terms is not None:
+        facts.append(("terms", str(row.terms)))
+        facts.append(("prefix-consistent", "yes" if row.prefix_consistent else "no"))
+    return facts
 
 
 def program_facts(program: Program) -> str:
@@ -104,6 +105,58 @@ def _left_out_facts(found: LeftOut) -> list[Fact]:
     return [*facts, ("", Text(f"{said}; best baseline {best[0]} {best[1]:.2f}", "dim"))]
 
 
+def trial_title(found: Trial) -> tuple[str, str]:
+    """The head, and what was tried on it."""
+    texts = f"{count(len(found.text_ids), f'{found.on} text')}, {found.tokens:,} tokens"
+    return f"Layer {found.head.layer}, head {found.head.head}", f"  '{found.idea.name}' on {texts}"
+
+
+def trial_facts(found: Trial) -> list[Fact]:
+    """An idea beside the run's program and the baselines: IoU, each with its interval."""
+    facts: list[Fact] = [("idea", with_interval(found.iou.mean, found.iou.ci95))]
+    if found.fitted is not None:
+        before, after = found.fitted.proposed_iou, found.fitted.iou
+        facts.append(("", Text(f"on fit texts {before:.3f}, fitted {after:.3f}", "dim")))
+        if found.turned:
+            said = f"the fit turned the sign of {', '.join(found.turned)}: read its words again"
+            facts.append(("", Text(said, "yellow")))
+    facts += [("the run's program", "none")] if found.against is None else _against(found.against)
+    by_iou = sorted(found.baselines.items(), key=lambda item: -item[1].mean)
+    facts += [(name, with_interval(each.mean, each.ci95)) for name, each in by_iou]
+    facts.append(("terms", str(found.idea.terms)))
+    facts.append(("prefix-consistent", "yes" if found.idea.prefix_consistent else "no"))
+    if found.status != "ok":
+        facts.append(("the idea fails", Text(visible(found.status), "yellow")))
+    return facts
+
+
+def _against(its: Against) -> list[Fact]:
+    """The run's own program, and the idea's IoU less that."""
+    gained, texts = its.difference, count(len(its.iou.by_text), "text")
+    low, high = gained.ci95
+    interval = f"  95 % interval {low:+.3f} to {high:+.3f}, paired by text"
+    facts: list[Fact] = [
+        ("the run's program", with_interval(its.iou.mean, its.iou.ci95)),
+        ("", Text(f"{its.version}, {count(its.program.terms, 'term')}", "dim")),
+        ("difference", Text.assemble((f"{gained.mean:+.3f}", "bold"), interval)),
+        ("", Text(f"the idea is nearer on {its.texts_ahead} of {texts}", "dim")),
+    ]
+    if its.status != "ok":
+        facts.insert(2, ("", Text(visible(its.status), "yellow")))
+    return facts
+
+
+def misses_facts(found: Trial, label: Callable[[str], str]) -> list[Fact]:
+    """Where the idea loses most on its worst text, by query and key."""
+    return [
+        (
+            f"{label(miss.query_token)} ({miss.query}) to {label(miss.key_token)} ({miss.key})",
+            f"head {miss.model:.2f}, idea {miss.idea:.2f}",
+        )
+        for miss in found.misses
+    ]
+
+
 def results_scores(results: Results) -> dict[Head, float]:
     """The test IoU of the heads that have a working program."""
     return {Head(row.layer, row.head): row.iou for row in results.heads if row.status == "ok"}
@@ -118,14 +171,15 @@ def results_title(model: str, results: Results) -> tuple[str, str]:
     """The model, and what a grid of its scores shows."""
     summary = results.summary
     tested = count(summary.texts["test"], "test text")
-    return short(model), f": {count(summary.heads, 'head')}, IoU on {tested}"
+    return short_name(model), f": {count(summary.heads, 'head')}, IoU on {tested}"
 
 
 def match_title(found: Match) -> tuple[str, str]:
     """The same of a match."""
     how = "refitted" if found.refitted is not None else "as they are"
     tested = count(found.texts["test"], "test text")
-    return short(found.model), f": {count(found.heads, 'head')}, programs {how}, IoU on {tested}"
+    heads = count(found.heads, "head")
+    return short_name(found.model), f": {heads}, programs {how}, IoU on {tested}"
 
 
 def baselines_facts(baselines: Mapping[str, float]) -> list[Fact]:
@@ -136,7 +190,7 @@ def baselines_facts(baselines: Mapping[str, float]) -> list[Fact]:
 
 
 def frontier_points(
-    points: Sequence[tuple[int, float]], chosen: int, most: int = 9
+    points: Sequence[tuple[int, float]], chosen: int | None, most: int = 9
 ) -> list[tuple[int, float]]:
     """At most `most` points of a frontier, evenly taken, and that with `chosen` terms."""
     step = max(1.0, (len(points) - 1) / (most - 1))
@@ -184,12 +238,6 @@ def listed(items: Iterable[str], width: int = _LINE) -> str:
             lines.append("")
         lines[-1] += f", {item}" if lines[-1] else item
     return "\n".join(lines)
-
-
-def short(model: str) -> str:
-    """The last part of a path; a hub id as it is."""
-    is_path = model.count("/") > 1 or model.startswith((".", "/", "~"))
-    return model.rstrip("/").split("/")[-1] if is_path else model
 
 
 def count(number: int, noun: str) -> str:

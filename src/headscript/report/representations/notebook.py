@@ -27,10 +27,13 @@ from headscript.report.representations.facts import (
     match_facts,
     match_scores,
     match_title,
+    misses_facts,
     program_facts,
     results_facts,
     results_scores,
     results_title,
+    trial_facts,
+    trial_title,
     visible,
 )
 from headscript.report.representations.grid import HeadGrid, colours, hundredths
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headscript.evaluation.portraits import Portrait, Sighting
+    from headscript.evaluation.trials import Trial
     from headscript.language.text import Text as Tokens
     from headscript.library.matches import Match
     from headscript.programs.program import Program
@@ -141,6 +145,18 @@ def sighting(shown: Sighting) -> str:
     return _card(*_sighting(shown, "Text"))
 
 
+def trial(shown: Trial) -> str:
+    """An idea of a head: its scores beside others, and both patterns where it does worst."""
+    parts = [_part("heading", *map(visible, trial_title(shown)))]
+    if shown.fitted is not None:
+        parts.append(_source(shown.idea.source))
+    parts += [_facts(trial_facts(shown)), *_sighting(shown.worst, f"Worst {shown.on} text", "idea")]
+    if shown.misses:
+        parts.append(_part("paragraph", "Where the weights differ most:"))
+        parts.append(_facts(misses_facts(shown, _readable)))
+    return _card(*parts)
+
+
 # Parts, of which the template has escaped what it was given -------------------------------------
 
 
@@ -212,7 +228,7 @@ def _source(shown: str) -> str:
     return _part("code", spans)
 
 
-def _sighting(shown: Sighting, name: str) -> list[str]:
+def _sighting(shown: Sighting, name: str, predicted_by: str = "program") -> list[str]:
     """A heading and the drawing of both patterns, of the first tokens where there are many."""
     n = len(shown.surfaces)
     count_shown = min(n, _MOST_CELLS)
@@ -225,11 +241,11 @@ def _sighting(shown: Sighting, name: str) -> list[str]:
             "cells": _cells(pattern[:count_shown, :count_shown], labels),
         }
         for number, (title, pattern) in enumerate(
-            (("model", shown.real), ("program", shown.predicted))
+            (("model", shown.real), (predicted_by, shown.predicted))
         )
     ]
     drawing = {
-        "label": f"Attention patterns of the model and of the program on {count(n, 'token')}",
+        "label": f"Attention patterns of the model and the {predicted_by} on {count(n, 'token')}",
         "width": _LABELS + 2 * side + _GAP,
         "height": _LABELS + side + 2,
         "top": _LABELS,

@@ -23,8 +23,8 @@ _GAP = 3
 class SideBySide:
     """The real and the predicted pattern on one text, cut to the tokens that fit."""
 
-    def __init__(self, sighting: Sighting) -> None:
-        self.sighting = sighting
+    def __init__(self, sighting: Sighting, predicted_by: str = "program") -> None:
+        self.sighting, self.predicted_by = sighting, predicted_by
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Drawn in the width that there is."""
@@ -42,7 +42,8 @@ class SideBySide:
         lines.add_column(width=shown, no_wrap=True)
         lines.add_column(width=_GAP)
         lines.add_column(width=shown, no_wrap=True)
-        lines.add_row("", "", Text("model"[:shown], "bold"), "", Text("program"[:shown], "bold"))
+        model, other = (Text(title[:shown], "bold") for title in ("model", self.predicted_by))
+        lines.add_row("", "", model, "", other)
         lines.add_row("", "", Text(_ruler(shown), "dim"), "", Text(_ruler(shown), "dim"))
         for label, left, right in zip(labels, real, predicted, strict=True):
             lines.add_row(Text(label, "dim"), "", Text(left, "cyan"), "", Text(right, "cyan"))

@@ -24,10 +24,13 @@ from headscript.report.representations.facts import (
     match_facts,
     match_scores,
     match_title,
+    misses_facts,
     program_facts,
     results_facts,
     results_scores,
     results_title,
+    trial_facts,
+    trial_title,
     visible,
 )
 from headscript.report.representations.grid import HeadGrid
@@ -35,6 +38,7 @@ from headscript.report.representations.patterns import LEGEND, SideBySide, reada
 
 if TYPE_CHECKING:
     from headscript.evaluation.portraits import Portrait, Sighting
+    from headscript.evaluation.trials import Trial
     from headscript.language.text import Text as Tokens
     from headscript.library.matches import Match
     from headscript.programs.program import Program
@@ -151,6 +155,21 @@ def portrait(shown: Portrait) -> RenderableType:
 def sighting(shown: Sighting) -> RenderableType:
     """The patterns of a head and of its program on one text, side by side."""
     return Group(_sighting_title(shown, "Text"), SideBySide(shown), _legend())
+
+
+def trial(shown: Trial) -> RenderableType:
+    """An idea of a head: its scores beside others, and both patterns where it does worst."""
+    name, what = map(visible, trial_title(shown))
+    parts: list[RenderableType] = [Text.assemble((name, "bold"), what), ""]
+    if shown.fitted is not None:
+        parts += [source(shown.idea.source), ""]
+    parts += [facts_table(trial_facts(shown)), ""]
+    parts.append(_sighting_title(shown.worst, f"Worst {shown.on} text"))
+    parts += [SideBySide(shown.worst, "idea"), _legend()]
+    if shown.misses:
+        parts += ["", Text("  where the weights differ most", "dim")]
+        parts.append(facts_table(misses_facts(shown, readable)))
+    return Group(*parts)
 
 
 def _sighting_title(shown: Sighting, name: str) -> Text:
