@@ -309,6 +309,17 @@ def test_another_vocabulary_is_refused_and_another_headscript_may_only_read(tmp_
     Run.open(tmp_path)
     with pytest.raises(HeadscriptError, match=r"begun by headscript 0\.0\.1"):
         Run.create_or_resume(tmp_path, CONFIG)
+    edit(
+        tmp_path,
+        lambda record: record["made_with"][0].update(
+            headscript=Maker.here().headscript, plugins=["french 1.0"]
+        ),
+    )
+    assert Run.open(tmp_path).record.made_with[0].plugins == ("french 1.0",)
+    with pytest.raises(
+        HeadscriptError, match=r"other plug-ins .*\(french 1\.0\), and here are none"
+    ):
+        Run.create_or_resume(tmp_path, CONFIG)
     edit(tmp_path, lambda record: record["made_with"][0].update(vocabulary=0))
     with pytest.raises(HeadscriptError, match="version 0 of the vocabulary"):
         Run.open(tmp_path)

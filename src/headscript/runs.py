@@ -5,6 +5,7 @@
     RUN/tokenizer/       the model's tokenizer
     RUN/recording/       the attention patterns of each split
     RUN/search/          finished work items; RUN/candidates/ those of other proposers
+    RUN/library.json     the library that programs were taken from
     RUN/programs/        L05H03.py, a program for each head
     RUN/results.json     scores, a row for each head; RUN/heads.parquet has the same rows as a table
     RUN/portraits.safetensors  what heads and programs do on their best and worst test texts

@@ -36,9 +36,9 @@ from headscript.models import load_model
 from headscript.programs import Program
 from headscript.propose.candidates import Candidate, Outcome
 from headscript.propose.judging import write_proposed
-from headscript.records import RunConfig
+from headscript.records import SPLITS, RunConfig
 from headscript.runs import Run
-from headscript.stages import SPLITS, prepare_texts, record_splits
+from headscript.stages import prepare_texts, record_splits
 
 LAYERS = 6
 ITEMS = ["judge llm-0 2", *(f"search {layer}" for layer in (0, 1, 2, 4, 5)), "combine 3"]

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from headscript.programs.emit import emit
 from headscript.programs.terms import Term
 from headscript.records import RunConfig, RunText
 from headscript.runs import Run
-from headscript.stages import head_row, mean_by_position, record_splits, summary_of
+from headscript.stages import head_row, record_splits, summary_of
 
 TERMS = (
     Term(relation="text.first"),
@@ -83,13 +84,16 @@ def make_run(
         recordings = record_splits(run, model, texts, asked, lambda event: None)
         read = TextReader(model.tokenizer, causal=model.causal)
         test = [text for text in texts if text.split == "test"]
-        scores = score_heads(
-            recordings["test"],
-            [read(text.token_ids) for text in test],
-            programs,
-            programs,
-            mean_by_position=mean_by_position(recordings["fit"]),
-            seed=0,
+        scores, selected = (
+            score_heads(
+                recordings[split],
+                [read(text.token_ids) for text in texts if text.split == split],
+                programs,
+                programs,
+                mean_by_position=recordings["fit"],
+                seed=0,
+            )
+            for split in ("test", "select")
         )
         rows = []
         for head in asked:
@@ -98,6 +102,7 @@ def make_run(
                 run.write(f"programs/{head}.py", program.source.encode())
             row = head_row(head, scores[head], program, [text.id for text in test], 0)
             row |= {"category": "mixed", "chosen_from": None if program is None else str(head)}
+            row["select_iou"] = None if program is None else fmean(selected[head].chosen)
             row["frontier"] = [(0, 0.25), (2, 0.5)] if program is not None else []
             rows.append(row)
         counts = {"fit": 1, "select": 1, "test": len(test)}

@@ -19,6 +19,8 @@ from headscript.errors import HeadscriptError
 from headscript.evaluation.replacing import HeadCost, ReplacementCurve, replacement_curve
 from headscript.evaluation.substitutes import BASELINES
 from headscript.evaluation.sweep import Point
+from headscript.report.atlas.evidence import replacements_of
+from headscript.report.figures.measured import Measured
 from headscript.report.replacement import draws_figures, texts_name, write_replacement
 from headscript.runs import Run
 
@@ -125,14 +127,15 @@ def test_no_number_of_the_tables_is_broken(run: Run, width: int) -> None:
         assert f" {interval} " in line
 
 
-def test_texts_are_named_by_the_last_part_of_their_path(tmp_path: Path) -> None:
+def test_texts_of_a_file_are_named_by_the_last_part_of_its_path(tmp_path: Path) -> None:
     assert texts_name(None) == "test"
     assert texts_name("tiny-codes") == "tiny-codes"
-    assert texts_name("some/where/stories.v2.jsonl") == "stories.v2"
     folder = tmp_path / "letters.old"
     folder.mkdir()
-    assert texts_name(str(folder)) == "letters.old"
-    assert texts_name(f"{folder}/../letters.old/") == "letters.old"
+    (folder / "stories.v2.jsonl").write_text("{}")
+    assert texts_name(str(folder / "stories.v2.jsonl")) == "file-stories.v2-44136f"
+    assert texts_name(str(folder)) == texts_name(f"{folder}/../letters.old/")
+    assert texts_name(str(folder)).startswith("file-letters.old-")
 
 
 # Figures -----------------------------------------------------------------------------------------
@@ -157,13 +160,13 @@ def test_figures_show_every_line_and_every_head(run: Run, increases: list[float]
     pytest.importorskip("matplotlib", reason="needs the extra 'figures'")
     from headscript.report.figures.perplexity import _BASELINES, _ORDERS
 
-    write_replacement(run, made_up_curve(increases), "a/b/mine.txt")
+    write_replacement(run, made_up_curve(increases), "stories")
     folder = run.directory / "replacement" / "found"
     assert {file.name for file in folder.iterdir()} == {
-        *("mine.json", "mine.parquet", "mine-perplexity.png", "mine-cost.png")
+        *("stories.json", "stories.parquet", "stories-perplexity.png", "stories-cost.png")
     }
     lines, heads = (
-        pixels((folder / f"mine-{name}.png").read_bytes()) for name in ("perplexity", "cost")
+        pixels((folder / f"stories-{name}.png").read_bytes()) for name in ("perplexity", "cost")
     )
     for height, width, _ in (lines.shape, heads.shape):
         assert height > 700
@@ -201,3 +204,45 @@ def test_a_name_of_texts_does_not_lead_out_of_the_run(run: Run, tmp_path: Path) 
     files = write_replacement(run, made_up_curve([0, 1]), str(texts), figures=False)
     assert all(file.is_relative_to(run.directory / "replacement" / "found") for file in files)
     assert texts_name("..") not in ("..", ".")
+
+
+def test_texts_of_a_file_have_a_name_of_their_own(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("a/test", "b/test", "a/stories")):
+        Path(name).parent.mkdir(exist_ok=True)
+        save_texts(Path(f"{name}.txt"), seed=number)
+        Path(name).mkdir()
+        save_texts(Path(name) / "text.txt", seed=number)
+    shutil.copy("a/test.txt", "a/again.txt")
+    shutil.copytree("a/test", "test")  # a folder of the name of the run's own split
+    sources = ["a/test.txt", "b/test.txt", "a/stories.txt", "a/again.txt", "a/test", "b/test"]
+    names = [texts_name(source) for source in (None, "stories", *sources)]
+    assert len(set(names)) == len(names)
+    assert names[:2] == ["test", "stories"]
+    assert all(re.fullmatch(r"file-[a-z]+-[0-9a-f]{6}", name) for name in names[2:]), names
+    assert texts_name("test") == texts_name("a/test")
+    assert texts_name("../" + tmp_path.name + "/a/test.txt") == names[2]
+    with pytest.raises(HeadscriptError, match=r"c/test\.txt cannot be read"):
+        texts_name("c/test.txt")
+
+    own = made_up_curve([0, 1])
+    write_replacement(run, own, figures=False)
+    for number, source in enumerate(("test", "a/test.txt", "b/test.txt"), 2):
+        write_replacement(run, made_up_curve([0, number]), source, figures=False)
+    found = {curve["texts"]: curve["curve"][1] for curve in replacements_of(run)}
+    assert {name: point["perplexity_increase"] for name, point in found.items()} == {
+        **{"test": 1, texts_name("test"): 2, names[2]: 3, names[3]: 4}
+    }
+    measured = Measured(run).curves
+    assert measured["test"] == own
+    assert measured[names[3]].curve[1].perplexity_increase == 4
+
+
+def test_a_curve_is_named_after_the_texts_that_were_measured(run: Run, tmp_path: Path) -> None:
+    file = save_texts(tmp_path / "mine.txt")
+    name = texts_name(str(file))
+    file.unlink()  # while they were measured
+    files = write_replacement(run, made_up_curve([0, 1]), str(file), name=name, figures=False)
+    assert [file.stem for file in files] == [name, name]

@@ -185,3 +185,24 @@ def test_a_plan_knows_what_an_explainer_may_cost(tmp_path: Path) -> None:
     foreseen = plan(study, steps_of(study), SPEED)
     assert foreseen.requests == 8 * 2 * 2  # heads, texts, rounds
     assert foreseen.dollars is None or foreseen.dollars <= 2 * 2.5
+
+
+@pytest.mark.parametrize(
+    ("texts", "refused"), [(("b-c", "c"), True), (("b-c", "d"), False), (("c", "b"), False)]
+)
+def test_names_that_would_give_two_steps_one_file_are_refused(
+    tmp_path: Path, texts: tuple[str, str], refused: bool
+) -> None:
+    file = written(tmp_path)
+    content = file.read_text()
+    for old, new in zip(("first", "second", "tales", "sums"), ("a", "a-b", *texts), strict=True):
+        content = content.replace(f'"{old}"', f'"{new}"')
+    file.write_text(content)
+    if refused:
+        with pytest.raises(
+            HeadscriptError,
+            match=r"two steps explain-a-b-c: explaining a(-b)? on .* a(-b)? on .*; give its models",
+        ):
+            open_study(file)
+    else:
+        assert open_study(file).study.texts[0].name == texts[0]

@@ -11,9 +11,12 @@ from headscript.evaluation.replacing import ReplacementCurve
 from headscript.heads import Head
 from headscript.report.figures import can_draw, require_matplotlib
 from headscript.runs import Run
+from headscript.texts.corpora import is_named
+from headscript.texts.readers import contents_hash
 
 OWN_TEXTS = "test"
 """The name of the run's own test texts."""
+_HASH_DIGITS = 6
 
 
 def draws_figures(asked: bool | None) -> bool:
@@ -27,17 +30,24 @@ def draws_figures(asked: bool | None) -> bool:
 
 
 def write_replacement(
-    run: Run, curve: ReplacementCurve, source: str | None = None, *, figures: bool = True
+    run: Run,
+    curve: ReplacementCurve,
+    source: str | None = None,
+    *,
+    name: str | None = None,
+    figures: bool = True,
 ) -> list[Path]:
     """Write RUN/replacement/VERSION/TEXTS.json and .parquet, and two figures; gives their paths.
 
-    `source` is the name or the path of the texts, None for the run's own; the run must be open for
-    writing. Figures need matplotlib; that of IoU and cost is left out where costs are not known.
+    `source` is the name or the path of the texts, None for the run's own, and `name` what
+    `texts_name` made of it when they were read (None: what it makes of it now); the run must be
+    open for writing. Figures need matplotlib; that of IoU and cost is left out where costs are not
+    known.
     """
-    stem = f"replacement/{curve.version}/{texts_name(source)}"
+    stem = f"replacement/{curve.version}/{texts_name(source) if name is None else name}"
     contents: dict[str, bytes] = {f"{stem}.parquet": _table(curve)}
     if figures:
-        contents |= {f"{stem}-{name}.png": image for name, image in _figures(run, curve).items()}
+        contents |= {f"{stem}-{drawn}.png": image for drawn, image in _figures(run, curve).items()}
     for path, content in contents.items():
         run.write(path, content)
     # Last, so that where it is, all is.
@@ -47,12 +57,18 @@ def write_replacement(
 
 
 def texts_name(source: str | None) -> str:
-    """A name for texts that can be that of a file: of a path its last part, without its ending."""
+    """A name for texts that can be that of a file: "test" for the run's own, "stories" as it is.
+
+    Of a file or folder it is file-STEM-HASH, by what is in it, so that no two are taken for one
+    another, nor for texts that have a name. Raises HeadscriptError where it cannot be read.
+    """
     if source is None:
         return OWN_TEXTS
+    if is_named(source):
+        return source
     path = Path(source).expanduser()
     name = path.resolve().name if path.is_dir() else path.stem
-    return name or OWN_TEXTS
+    return f"file-{name}-{contents_hash(path)[:_HASH_DIGITS]}"
 
 
 def _figures(run: Run, curve: ReplacementCurve) -> dict[str, bytes]:

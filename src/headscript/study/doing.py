@@ -20,7 +20,8 @@ from headscript.study.crossing import carried
 from headscript.study.folder import StudyFolder
 from headscript.study.protocol import papers_protocol
 from headscript.study.steps import TUNED, Step
-from headscript.tuning.tune import TuneSettings, tune
+from headscript.tuning.tune import tune
+from headscript.tuning.versions import TuneSettings
 
 
 class Doer:

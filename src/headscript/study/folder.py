@@ -21,6 +21,7 @@ from headscript.errors import HeadscriptError
 from headscript.locking import locked
 from headscript.records import Maker
 from headscript.study.spec import Opened, Study
+from headscript.study.steps import file_stem
 
 _RECORD = "study.json"
 _PLAN = "plan.json"
@@ -149,7 +150,7 @@ class StudyFolder:
 
 
 def _step(name: str) -> str:
-    return f"steps/{name.replace(' ', '-')}.json"
+    return f"steps/{file_stem(name)}.json"
 
 
 def _holds_something(directory: Path) -> bool:

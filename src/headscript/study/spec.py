@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headscript.errors import HeadscriptError
+from headscript.study.steps import Step, file_stem, steps_of
 
 SHIPPED = ("small", "paper")
 """Studies that come with headscript."""
@@ -216,7 +217,20 @@ def _checked(where: str, found: Mapping[str, Any]) -> Study:
         for name in job.texts:
             if name not in known:
                 raise HeadscriptError(f"The study {where} names texts {name!r} that it has not.")
+    _refuse_colliding_steps(where, study)
     return study
+
+
+def _refuse_colliding_steps(where: str, study: Study) -> None:
+    """Files of steps, figures and atlases are named by models and texts, with - between them."""
+    known: dict[str, Step] = {}
+    for step in steps_of(study):
+        other = known.setdefault(file_stem(step.name), step)
+        if other is not step:
+            raise HeadscriptError(
+                f"The study {where} would call two steps {file_stem(step.name)}: {other}, and "
+                f"{step}; give its models or texts other names."
+            )
 
 
 def _with_smaller(found: dict[str, Any], smaller: Mapping[str, Any]) -> dict[str, Any]:

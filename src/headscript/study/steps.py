@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
+from typing import TYPE_CHECKING
 
 from headscript.runs import FOUND
-from headscript.study.spec import Study
+
+if TYPE_CHECKING:
+    from headscript.study.spec import Study
 
 TUNED = "tuned"
 """The version of the programs that a study's tuning makes."""
@@ -29,7 +32,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        """Words that tell it from all others."""
+        """Words that tell it from all others, also joined (see `file_stem`)."""
         return " ".join(
             filter(None, (self.kind, self.model, self.texts, self.source, self.version))
         )
@@ -48,6 +51,11 @@ class Step:
             "figures": f"drawing {where}",
             "atlas": f"an atlas of {where}",
         }[self.kind]
+
+
+def file_stem(name: str) -> str:
+    """What the files of a step are called: its name in one word."""
+    return name.replace(" ", "-")
 
 
 def steps_of(study: Study) -> list[Step]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from headscript.costs import known_costs
 from headscript.events import Event, Listener, ignore
 from headscript.heads import Head
 from headscript.programs.loading import load_program
 from headscript.programs.program import Program
-from headscript.report.atlas.evidence import candidates_of, costs_of
+from headscript.report.atlas.evidence import candidates_of
 from headscript.report.atlas.sightings import Sighting, Sightings, look
 from headscript.report.atlas.source import coloured, headline, kind_of, weights_of, words_of
 from headscript.results import HeadResult, Results
@@ -204,7 +205,7 @@ def account_of(
             programs[head] = load_program(run.program_file(head, version))
         on_event(Event("reading programs", done, len(asked)))
     seen = look(run, programs, asked, numbers=numbers, on_event=on_event)
-    return Account(run, version, results, programs, seen, costs_of(run, version, programs))
+    return Account(run, version, results, programs, seen, known_costs(run, version, programs))
 
 
 def _head(result: HeadResult) -> Head:

@@ -19,7 +19,7 @@ def check_comparison(first: tuple[Run, str | None], second: tuple[Run, str | Non
     if (version or newest) == (other_version or newest):
         raise HeadscriptError(
             f"The programs {version or newest!r} of {run.directory} would be compared with "
-            "themselves; name another run, or another of its versions in --compare-version."
+            "themselves; name another run, or another of its versions in --compare-programs."
         )
 
 

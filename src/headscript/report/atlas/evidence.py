@@ -1,52 +1,22 @@
-"""What else a run has measured, read from its files: costs, versions, replacement, answers."""
+"""What else a run has measured, read from its files: versions, replacement, answers."""
 
 from __future__ import annotations
 
 import ast
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headscript.assignment import costs_file
 from headscript.errors import HeadscriptError
 from headscript.evaluation.accuracy import Answers, Kept, Mean, by_order, mean_over_tasks
-from headscript.evaluation.causal_cost import measured_file
-from headscript.heads import Head
 from headscript.programs.freeform import FreeForm, is_free_form
-from headscript.programs.program import Program, read_source
+from headscript.programs.program import read_source
 from headscript.records import damaged
 from headscript.runs import FOUND, Run
+from headscript.wording import short_name
 
 _SELECTION = "candidates/selection.json"
 _TUNING = ("before", "after", "texts", "set_aside", "seconds", "losses")
-
-
-def short_name(name: str | None) -> str | None:
-    """A name as a page that is passed on may show it: of a path its last part."""
-    if name is None or not (name.startswith(("/", ".", "~")) or "\\" in name):
-        return name
-    return Path(name.replace("\\", "/")).name or name
-
-
-def costs_of(run: Run, version: str, programs: Mapping[Head, Program]) -> dict[Head, float]:
-    """What replacing each head alone costs, in nats a token, where it was measured.
-
-    Costs that were measured of other programs than these are left out, where the run tells.
-    """
-    found: dict[str, Any] = {}
-    if run.has(measured_file(version)):
-        keys = {str(head): program.key for head, program in programs.items()}
-        alone = run.read_json(measured_file(version)).get("alone", {})
-        found = {name: row["kl"] for name, row in alone.items() if keys.get(name) == row["program"]}
-    elif run.has(costs_file(version)):
-        found = run.read_json(costs_file(version))
-    costs = {head: found.get(str(head)) for head in programs}
-    return {
-        head: float(cost)
-        for head, cost in costs.items()
-        if cost is not None and math.isfinite(cost)
-    }
 
 
 def candidates_of(run: Run) -> dict[str, list[dict[str, Any]]]:
@@ -71,7 +41,7 @@ def versions_of(run: Run) -> list[dict[str, Any]]:
             "mean_iou": summary.iou.mean,
             "ci95": summary.iou.ci95,
             "split": "test",
-            "terms": summary.terms.mean,
+            "terms": None if summary.terms is None else summary.terms.mean,
             "heads": len(_files(run, FOUND)),
             "tuning": None,
         }
@@ -83,7 +53,8 @@ def versions_of(run: Run) -> list[dict[str, Any]]:
         try:
             settings = record["settings"]
             tuning = {key: record[key] for key in _TUNING if key in record}
-            tuning["settings"] = settings | {"texts": short_name(settings.get("texts"))}
+            texts = settings.get("texts")
+            tuning["settings"] = settings | {"texts": short_name(texts) if texts else None}
             worth = record["after"]["iou"]
         except (KeyError, TypeError) as error:
             raise HeadscriptError(damaged(run.directory / file)) from error
@@ -104,7 +75,7 @@ def versions_of(run: Run) -> list[dict[str, Any]]:
 def replacements_of(run: Run) -> list[dict[str, Any]]:
     """What replacing heads costs, as 'headscript replace' wrote it; without the heads one by one.
 
-    `texts` is the name of the texts, `test` for the run's own.
+    `texts` is the name of the texts as their files have it, `test` for the run's own.
     """
     found = []
     for file in sorted((run.directory / "replacement").glob("*/*.json")):
@@ -113,8 +84,8 @@ def replacements_of(run: Run) -> list[dict[str, Any]]:
         if not isinstance(curve, dict) or "curve" not in curve:
             raise HeadscriptError(damaged(file))
         heads = len(curve.pop("by_head", []))
-        source = short_name(curve.pop("source", None))
-        found.append(curve | {"texts": source, "num_texts": curve.get("texts"), "heads": heads})
+        curve.pop("source", None)  # which may be a path
+        found.append(curve | {"texts": file.stem, "num_texts": curve.get("texts"), "heads": heads})
     return found
 
 

@@ -17,11 +17,12 @@ from headscript.events import Listener, ignore
 from headscript.heads import Head
 from headscript.report.atlas.account import Account, account_of
 from headscript.report.atlas.comparing import change, check_comparison, same_texts
-from headscript.report.atlas.evidence import answers_of, replacements_of, short_name, versions_of
+from headscript.report.atlas.evidence import answers_of, replacements_of, versions_of
 from headscript.report.atlas.sightings import packed_bytes
 from headscript.report.atlas.source import meanings
 from headscript.report.atlas.unexplained import iou_and_cost, unexplained
 from headscript.runs import Run
+from headscript.wording import short_name
 
 FORMAT = 1
 """Of the payload."""
@@ -110,7 +111,7 @@ def _of_run(account: Account) -> dict[str, Any]:
                 "layers": len(model.heads_per_layer),
                 "heads_per_layer": model.heads_per_layer,
             },
-            "config": config | {key: short_name(config[key]) for key in _PATHS},
+            "config": config | {key: short_name(config[key]) for key in _PATHS if config[key]},
             "made_with": [maker.model_dump(mode="json") for maker in run.record.made_with],
         },
         "texts": {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from headscript.assignment import costs_file
+from headscript.costs import known_costs
 from headscript.errors import HeadscriptError
 from headscript.evaluation.accuracy import Answers, Kept, by_order, qa_file
 from headscript.heads import Head
@@ -94,14 +94,10 @@ class Measured:
     @cached_property
     def costs(self) -> dict[Head, float]:
         """KL in nats a token of replacing each head alone; raises NotMeasured where unknown."""
-        file = costs_file(self.version)
-        if not self.run.has(file):
+        costs = known_costs(self.run, self.version)
+        if not costs:
             raise self.missing("what each head alone costs was not measured", "replace", "cost")
-        costs = self.run.read_json(file)
-        try:
-            return {Head.parse(name): float(cost) for name, cost in costs.items()}
-        except (AttributeError, TypeError, ValueError) as error:
-            raise HeadscriptError(damaged(self.run.directory / file)) from error
+        return costs
 
     def missing(self, why: str, command: str, orders: str | None = None) -> NotMeasured:
         """The error that says what was not measured, and the command that would."""

@@ -83,7 +83,7 @@ const compareSaid = (both) => {
 
 const numbersOfBoth = (names) => {
   const rowsOf = (run) => (run === atlas ? heads : Object.values(compared.heads || {}));
-  const middle = (run, of) => quantile(ascending(rowsOf(run).map(of)), 0.5);
+  const middle = (run, of) => quantile(ascending(rowsOf(run).filter(works).map(of)), 0.5);
   const iou = (run) => iouOf(run, rowsOf(run));
   const runs = [atlas, compared];
   const rows = [
