@@ -3,7 +3,8 @@
     python docs/screenshots.py ATLAS.html [--head L05H03] [--out docs/images]
 
 ATLAS.html is what `headscript report` wrote; Chromium and Playwright for Python must be installed.
-Writes atlas-grid.png, atlas-head.png and atlas-model.png, light and 1,280 wide.
+Writes atlas-grid.png, atlas-head.png and atlas-costs.png, light and 1,280 wide; the last one needs
+a run that has been through `headscript replace` and `headscript evaluate`.
 """
 
 from __future__ import annotations
@@ -38,20 +39,22 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     pages = {
-        "grid": ("#/", 1020),
-        "head": (f"#/head/{options.head}", 1060),
-        "model": ("#/model", 1000),
+        "grid": ("#/", 1020, None),
+        "head": (f"#/head/{options.head}", 1060, None),
+        "costs": ("#/model", 890, "What the model loses"),
     }
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        for name, (place, height) in pages.items():
+        for name, (place, height, heading) in pages.items():
             page = browser.new_page(
                 viewport={"width": WIDTH, "height": height}, color_scheme="light"
             )
             page.goto(options.atlas.resolve().as_uri() + place)
             page.wait_for_selector("main h1")
+            if heading is not None:
+                page.get_by_role("heading", name=heading).evaluate("it => it.scrollIntoView()")
             page.wait_for_timeout(2_500)  # charts are drawn as they come into view
             file = options.out / f"atlas-{name}.png"
             page.screenshot(path=file)
