@@ -7,7 +7,9 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,6 +161,18 @@ def test_processes_at_once_pay_for_each_answer_once(server: FaultServer, tmp_pat
     with Store(tmp_path / "s") as store:
         assert store.spent().calls == 20
     assert [file.name for file in tmp_path.iterdir()] == ["s"]  # no lock is left behind
+
+
+def test_a_new_store_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    def opened(path: Path) -> None:
+        begin.wait(60)
+        Store(path).close()
+
+    begin = threading.Barrier(8)
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(50):
+            each = [threads.submit(opened, tmp_path / str(number)) for _ in range(8)]
+            assert [future.exception(60) for future in each] == [None] * 8
 
 
 def test_a_killed_run_goes_on_and_pays_for_nothing_twice(

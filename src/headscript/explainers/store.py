@@ -21,6 +21,7 @@ from headscript.explainers.claims import Claims
 from headscript.explainers.requests import Answer, Failure, FailureKind, Outcome, Request, is_final
 
 _FORMAT = 1
+_PATIENCE = 60  # seconds for which a process waits for others
 _SCHEMA = """
 CREATE TABLE answers (
     key TEXT PRIMARY KEY,         -- SHA-256 of model, parameters, messages and sample
@@ -95,7 +96,7 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # One thread at a time uses it, but that may be another one than this.
             self._database = sqlite3.connect(
-                self.path, timeout=60, isolation_level=None, check_same_thread=False
+                self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
             )
         try:
             with self._clear_errors():
@@ -207,7 +208,7 @@ class Store:
         )
 
     def _prepare(self) -> None:
-        self._database.execute("PRAGMA journal_mode = WAL")
+        self._write_ahead()
         self._database.execute("PRAGMA synchronous = FULL")  # an answer is money: on disk at once
         with self._transaction():  # of two processes, one makes the tables
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
@@ -221,6 +222,20 @@ class Store:
                     f"{self.path} is not a store of answers that this version can read; "
                     "name another file."
                 )
+
+    def _write_ahead(self) -> None:
+        """SQLite does not wait here for others that open a new file at the same time."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._database.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
