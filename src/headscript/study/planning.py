@@ -32,7 +32,8 @@ _COMPARE = 2.0e-9  # seconds for a cell of a pair of patterns
 _PATTERN = 4.0e-8  # seconds for a cell of a program's pattern
 _OVERHEAD = 6.0  # seconds of any step: loading, reading
 _ATLAS = 0.09  # seconds a head
-_QUESTION_TOKENS = 330  # of all answers to a question with what stands before them
+_QUESTION = 0.02  # seconds for a question at a fraction, beside the passes
+_QUESTION_TOKENS = 115  # that it passes: answers share what stands before them
 _PROMPT, _ANSWER = 7_500, 2_200  # tokens of a request to an explainer, without its first rounds
 _WORKER = 0.9e9  # bytes of a worker that searches
 
@@ -193,7 +194,7 @@ def seconds_of(step: Step, study: Study, speed: Speed) -> float:
     if step.kind == "ask":
         asked_of = study.ask
         questions = len(asked_of.tasks) * asked_of.limit * len(asked_of.fractions)
-        return fixed + 1.3 * forward * questions * _QUESTION_TOKENS
+        return fixed + questions * (_QUESTION * slower + 1.3 * forward * _QUESTION_TOKENS)
     return fixed + _ATLAS * slower * heads
 
 
