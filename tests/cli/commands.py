@@ -23,6 +23,20 @@ Command = Callable[..., Answer]
 """Runs the command line with these arguments."""
 
 
+def called(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: object
+) -> Answer:
+    """The command line, called in this process: starting another each time takes seconds."""
+    monkeypatch.setattr(sys, "argv", ["headscript", *map(str, arguments)])
+    capfd.readouterr()
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    return Answer(code, *capfd.readouterr())
+
+
 def command(*arguments: object) -> Answer:
     """The command line in this process, for runs that several tests look at."""
     out, err = io.StringIO(), io.StringIO()

@@ -1,33 +1,20 @@
 """The command line in the tests' own process."""
 
 import shutil
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.cli.commands import Answer, Command
-
-from headscript.cli import main
+from tests.cli.commands import Command, called
 
 
 @pytest.fixture
 def headscript(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """The command line, called in this process: starting another each time takes seconds."""
+    """The command line in this process, on a screen of 100 columns."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("NO_COLOR", "1")
-
-    def call(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["headscript", *map(str, arguments)])
-        capfd.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Answer(code, *capfd.readouterr())
-
-    return call
+    return partial(called, monkeypatch, capfd)
 
 
 @pytest.fixture

@@ -135,3 +135,16 @@ def some_ids(length: int, *, seed: int = 0) -> list[int]:
     """Token ids of a made-up text, no special token among them."""
     draw = torch.Generator().manual_seed(seed)
     return torch.randint(4, VOCABULARY, (length,), generator=draw).tolist()
+
+
+def padded(
+    lengths: tuple[int, ...] = (12, 9), side: str = "right"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids of made-up texts and their attention mask, (texts, longest)."""
+    ids = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, n in enumerate(lengths):
+        place = slice(0, n) if side == "right" else slice(max(lengths) - n, None)
+        ids[row, place] = torch.tensor(some_ids(n, seed=row))
+        mask[row, place] = 1
+    return ids, mask

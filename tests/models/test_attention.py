@@ -2,7 +2,7 @@ import gc
 
 import pytest
 import torch
-from tests.models.networks import DECODERS, FAMILIES, network_of, some_ids, tokenizer
+from tests.models.networks import DECODERS, FAMILIES, network_of, padded, tokenizer
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
@@ -15,18 +15,6 @@ from headscript.errors import HeadscriptError
 from headscript.heads import Head
 from headscript.models import ATTENTION_NAME, Model, observed
 from headscript.models import attention as door
-
-LENGTHS = (12, 9)
-
-
-def padded(lengths=LENGTHS, side="right"):
-    ids = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, n in enumerate(lengths):
-        place = slice(0, n) if side == "right" else slice(max(lengths) - n, None)
-        ids[row, place] = torch.tensor(some_ids(n, seed=row))
-        mask[row, place] = 1
-    return ids, mask
 
 
 def eager_patterns(network, ids, mask) -> dict[int, torch.Tensor]:

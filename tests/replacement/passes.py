@@ -8,23 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from tests.models.networks import some_ids
+from tests.models.networks import padded
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from headscript.models import attention as door
 
 TOLERANCE = 1e-4
-
-
-def padded(lengths: tuple[int, ...], side: str = "right") -> tuple[Tensor, Tensor]:
-    ids = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, n in enumerate(lengths):
-        place = slice(0, n) if side == "right" else slice(max(lengths) - n, None)
-        ids[row, place] = torch.tensor(some_ids(n, seed=row))
-        mask[row, place] = 1
-    return ids, mask
 
 
 def logits_of(network: PreTrainedModel, ids: Tensor, mask: Tensor, **more: Any) -> Tensor:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.models.networks import some_ids
-from tests.replacement.passes import left_as_it_was, logits_of, padded
+from tests.models.networks import padded, some_ids
+from tests.replacement.passes import left_as_it_was, logits_of
 from tests.replacement.programs import model_of, programs_for
 from torch import Tensor
 from transformers import DynamicCache

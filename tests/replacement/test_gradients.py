@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from tests.replacement.passes import padded
+from tests.models.networks import padded
 from tests.replacement.programs import model_of, programs_for
 
 from headscript.models import attention as door

@@ -6,8 +6,8 @@ import copy
 
 import pytest
 import torch
-from tests.models.networks import some_ids
-from tests.replacement.passes import generate, left_as_it_was, logits_of, padded
+from tests.models.networks import padded, some_ids
+from tests.replacement.passes import generate, left_as_it_was, logits_of
 from tests.replacement.programs import model_of, programs_for
 
 from headscript.errors import HeadscriptError

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from accelerate import dispatch_model  # type: ignore[import-untyped]
-from tests.models.networks import FAMILIES, some_ids, tokenizer
-from tests.replacement.passes import TOLERANCE, assert_alike, generate, logits_of, padded
+from tests.models.networks import FAMILIES, padded, some_ids, tokenizer
+from tests.replacement.passes import TOLERANCE, assert_alike, generate, logits_of
 from tests.replacement.programs import model_of, programs_for
 from torch import Tensor
 

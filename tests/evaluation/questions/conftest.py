@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from tests.cli.commands import Command, called
 
-from headscript.cli import main
 from headscript.evaluation.tasks import FIELDS
 from headscript.models import Model, load_model
-
-
-class Told(NamedTuple):
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="module")
@@ -86,19 +78,8 @@ def model(small_run: Path) -> Model:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """`headscript evaluate`, in this process."""
     monkeypatch.setenv("COLUMNS", "90")
     monkeypatch.setenv("NO_COLOR", "1")
-
-    def call(*arguments: object) -> Told:
-        monkeypatch.setattr(sys, "argv", ["headscript", "evaluate", *map(str, arguments)])
-        capfd.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Told(code, *capfd.readouterr())
-
-    return call
+    return partial(called, monkeypatch, capfd, "evaluate")
